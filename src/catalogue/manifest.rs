@@ -1,0 +1,276 @@
+//! The manifest: what a backup is, written last. A backup exists if and only if its manifest exists.
+
+use crate::destination::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::BackupId;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The format that this program writes and reads. A higher number is refused with a hint to update.
+pub const FORMAT: u32 = 1;
+
+/// The largest manifest that is read, in bytes: a hostile one shall not fill memory.
+pub const LARGEST_MANIFEST: u64 = 4 << 20;
+
+/// What the manifest records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The program that wrote it, e.g. `pgkeep 0.1.0`.
+    pub written_by: String,
+    /// The backup's id.
+    pub id: BackupId,
+    /// The job's name.
+    pub job: String,
+    /// The database's name, as the server spells it.
+    pub database: String,
+    /// What the user called the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Never deleted by retention.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Kept by retention until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<DateTime<Utc>>,
+    /// When the run began.
+    pub started_at: DateTime<Utc>,
+    /// When the last byte was stored.
+    pub finished_at: DateTime<Utc>,
+    /// The server that was dumped.
+    pub server: Server,
+    /// The pg_dump that dumped it, e.g. `17.5`.
+    pub pg_dump_version: String,
+    /// How the files are compressed: `gzip` or `zstd`.
+    pub codec: String,
+    /// Number of tables with data entries (partitions count one by one).
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of entries of the dump, of all kinds.
+    pub entries: u64,
+    /// Number of large objects.
+    pub large_objects: u64,
+    /// Bytes of SQL.
+    pub sql_bytes: u64,
+    /// Bytes of all the files named here.
+    pub stored_bytes: u64,
+    /// The properties of the database itself.
+    pub properties: DatabaseProperties,
+    /// Extensions and their versions at the time.
+    pub extensions: Vec<Extension>,
+    /// Roles that the dump names, for restores that must find them.
+    pub roles: Vec<String>,
+    /// What became of the globals.
+    pub globals: Globals,
+    /// The files, in the order in which they are restored; the manifest itself is not among them.
+    pub files: Vec<File>,
+    /// What the user should know, in whole sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A server, as it was when it was dumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// As it calls itself, e.g. `17.5 (Debian 17.5-1)`.
+    pub version: String,
+    /// `server_version_num`, e.g. 170005.
+    pub version_num: u32,
+    /// The cluster's system identifier, where the role may read it.
+    pub system_identifier: Option<String>,
+    /// The database's oid.
+    pub database_oid: u32,
+    /// The name of the bootstrap superuser (oid 10).
+    pub bootstrap_role: String,
+    /// Whether the dump was taken from a standby.
+    pub standby: bool,
+}
+
+impl Server {
+    /// The major version, e.g. 17.
+    pub fn major(&self) -> u32 {
+        self.version_num / 10_000
+    }
+}
+
+/// What belongs to the database itself and plain pg_dump leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseProperties {
+    /// The owner's name.
+    pub owner: String,
+    /// The encoding's name, e.g. `UTF8`.
+    pub encoding: String,
+    /// `libc`, `icu` or `builtin`.
+    pub locale_provider: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// The ICU or builtin locale.
+    #[serde(default)]
+    pub locale: Option<String>,
+    /// ICU tailoring rules.
+    #[serde(default)]
+    pub icu_rules: Option<String>,
+    /// The tablespace's name.
+    pub tablespace: String,
+    /// `-1` for none.
+    pub connection_limit: i64,
+    /// `COMMENT ON DATABASE`.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+    /// The privileges, or `None` for the defaults.
+    #[serde(default)]
+    pub privileges: Option<Vec<Privilege>>,
+}
+
+/// One setting of a database, or of a role in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Setting {
+    /// The role, or `None` for everybody.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// The parameter.
+    pub name: String,
+    /// Its value as `pg_db_role_setting` holds it.
+    pub value: String,
+}
+
+/// One privilege on a database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Privilege {
+    /// Who granted it.
+    pub grantor: String,
+    /// The role, or `None` for PUBLIC.
+    #[serde(default)]
+    pub grantee: Option<String>,
+    /// `CREATE`, `CONNECT` or `TEMPORARY`.
+    pub privilege: String,
+    /// With grant option.
+    #[serde(default)]
+    pub grantable: bool,
+}
+
+/// An installed extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What became of roles and tablespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Globals {
+    /// Stored with the roles' passwords.
+    WithPasswords,
+    /// Stored without passwords: the role may not read them.
+    WithoutPasswords,
+    /// Not stored.
+    Missing {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a file of a backup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// pg_dump's SQL, or one numbered piece of it.
+    Data,
+    /// Roles and tablespaces.
+    Globals,
+    /// The database's own properties.
+    Database,
+    /// The index of entries, tables and members.
+    Contents,
+    /// How to restore by hand.
+    Instructions,
+}
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its name in the backup's folder: one segment.
+    pub name: Key,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its SHA-256, lowercase hexadecimal.
+    pub sha256: String,
+    /// Its size unpacked, in bytes; equal to `bytes` for files that are not compressed.
+    pub unpacked_bytes: u64,
+}
+
+impl Manifest {
+    /// The folder of the backup at every destination: `JOB/DATABASE/ID`.
+    pub fn dir(&self) -> Key {
+        backup_dir(&self.job, &self.database, &self.id)
+    }
+
+    /// The files of `kind`, in order.
+    pub fn files_of(&self, kind: FileKind) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(move |file| file.kind == kind)
+    }
+
+    /// The manifest as it is stored.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| Error::new(ErrorKind::Failed, "cannot write the manifest as JSON").caused_by(source))?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// Reads a manifest that was found in `dir`, refusing whatever is damaged, hostile, or from a newer pgkeep.
+    pub fn from_json(json: &[u8], dir: &Key) -> Result<Self> {
+        let damaged = |why: String| {
+            Error::new(ErrorKind::Damaged, format!("the manifest of {dir} cannot be used: {why}"))
+                .hint("the archive beside it can still be restored by hand: see RESTORE.txt in the same folder")
+        };
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_slice(json).map_err(|source| damaged(source.to_string()))?;
+        if version.format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::Version,
+                format!("the manifest of {dir} has format {}; this pgkeep reads {FORMAT}", version.format),
+            )
+            .hint("update pgkeep; the archive beside it can be restored by hand meanwhile: see RESTORE.txt"));
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(|source| damaged(source.to_string()))?;
+        if manifest.dir() != *dir {
+            return Err(damaged(format!("it describes {}", manifest.dir())));
+        }
+        for file in &manifest.files {
+            let digest = file.sha256.len() == 64 && file.sha256.bytes().all(|b| b.is_ascii_hexdigit());
+            if file.name.segments().count() != 1 || file.name.as_str().starts_with('.') || !digest {
+                return Err(damaged(format!("its file {} is not described as pgkeep does", file.name)));
+            }
+        }
+        if manifest.files_of(FileKind::Data).next().is_none() {
+            return Err(damaged("it names no data".to_owned()));
+        }
+        let mut names: Vec<&Key> = manifest.files.iter().map(|file| &file.name).collect();
+        names.sort();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(damaged("it names a file twice".to_owned()));
+        }
+        Ok(manifest)
+    }
+}
+
+/// The folder of a backup at every destination.
+pub fn backup_dir(job: &str, database: &str, id: &BackupId) -> Key {
+    Key::encode(job).join(database).join(id.as_str())
+}

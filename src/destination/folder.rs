@@ -1,0 +1,4 @@
+//! (being written)
+/// A folder.
+#[derive(Debug)]
+pub struct Folder;

@@ -1,0 +1,4 @@
+//! (being written)
+/// Memory.
+#[derive(Debug)]
+pub struct Memory;

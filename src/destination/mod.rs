@@ -1,0 +1,132 @@
+//! Where backups are stored: the contract that every destination keeps, whatever lies behind it.
+//!
+//! # The contract
+//!
+//! - **Keys are write-once.** [`Destination::put`] and [`Upload::complete`] create; if the key exists they fail with
+//!   `AlreadyExists` and leave what was there.
+//! - **No partial object is ever visible** to [`Destination::list`], [`Destination::head`] or [`Destination::read`]:
+//!   an upload appears under its key in one moment, whole and durable, when `complete` returns.
+//! - **`complete` has checked** that the destination holds as many bytes as were written, with the digest that was
+//!   computed on the way, by asking the destination, not by trusting a success code.
+//! - **`abort` leaves nothing**, and dropping an [`Upload`] leaves at most what [`Destination::sweep`] removes.
+//! - **Listings are complete or an error.** A listing that breaks off half-way is an error, never a short answer.
+//! - **Deleting what is not there succeeds.**
+//! - Errors carry the meaning ([`crate::error::ErrorKind`]): `NotFound`, `AlreadyExists`, `PermissionDenied`, `NoSpace`, `Unavailable`
+//!   (worth another try), anything else permanent.
+//!
+//! One shared suite (`tests/destination_contract.rs`) holds every implementation and wrapper to this.
+
+mod folder;
+mod key;
+mod memory;
+
+pub use folder::Folder;
+pub use key::Key;
+pub use memory::Memory;
+
+use crate::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use std::ops::Range;
+
+/// An object at a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: Key,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was last written, by the destination's clock.
+    pub modified: DateTime<Utc>,
+}
+
+/// Size and digest of bytes that were stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their SHA-256, lowercase hexadecimal.
+    pub sha256: String,
+}
+
+/// Something that an earlier, interrupted run left and [`Destination::sweep`] removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// What was removed, as the destination names it.
+    pub name: String,
+    /// How many bytes it held, where that is known.
+    pub bytes: u64,
+}
+
+/// A place that stores backups. See the module's documentation for what every implementation promises.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// The name by which people know it: as configured, or the folder or URL that was given. Holds no secret.
+    fn name(&self) -> &str;
+
+    /// Fails unless the destination can be written to, before any dump is begun. Creates what may be created (the root
+    /// folder), and removes again whatever it writes to find out.
+    async fn check_writable(&self) -> Result<()>;
+
+    /// Marks `dir` as being written by this process until the claim is dropped, so that no [`Destination::sweep`],
+    /// here or elsewhere, takes it for remains. Fails if `dir` exists.
+    async fn claim(&self, dir: &Key) -> Result<Box<dyn Claim>>;
+
+    /// Stores small `bytes` under the new `key`, durably.
+    async fn put(&self, key: &Key, bytes: Bytes) -> Result<Stored>;
+
+    /// Begins an upload of unknown length to the new `key`; `expected_bytes` is a guess (0 for none) for planning parts.
+    async fn upload(&self, key: &Key, expected_bytes: u64) -> Result<Box<dyn Upload>>;
+
+    /// The bytes of `key` in `range`. A range that reaches beyond the end is an error of kind `Damaged`: callers know
+    /// the size from the manifest, and a short object is a damaged one.
+    async fn read(&self, key: &Key, range: Range<u64>) -> Result<Bytes>;
+
+    /// Size and age of `key`, or `NotFound`.
+    async fn head(&self, key: &Key) -> Result<Object>;
+
+    /// Every object whose key lies below the folder `prefix` (`None`: the whole destination), in key order.
+    async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>>;
+
+    /// Deletes `key`, and empty folders above it up to the root where the destination has folders.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Removes what interrupted runs left below `prefix`: temp files, unfinished uploads, and backup folders (at
+    /// `prefix/DATABASE/ID/`) without a manifest. Only what is certainly dead: claimed by nobody on this machine, or
+    /// older than 24 hours at `now`. Files that pgkeep did not write are never touched.
+    async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>>;
+}
+
+/// Held while a backup's folder is being written; dropping it, or the death of the process, releases it.
+#[async_trait]
+pub trait Claim: Send + Sync {
+    /// Ends the claim and removes its mark.
+    async fn release(self: Box<Self>) -> Result<()>;
+}
+
+/// An upload that is not visible yet.
+#[async_trait]
+pub trait Upload: Send {
+    /// Appends `bytes`; returns when the destination has taken responsibility for them or has room to hold them, so
+    /// that a slow destination slows its writer.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes everything written durable and visible under the key, checked as the contract says.
+    async fn complete(self: Box<Self>) -> Result<Stored>;
+
+    /// Gives up and removes every trace.
+    async fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// Reads a whole object of `object_bytes` bytes that is known to be small, refusing more than `limit`.
+pub async fn read_small(destination: &dyn Destination, key: &Key, limit: u64) -> Result<Bytes> {
+    let object = destination.head(key).await?;
+    if object.bytes > limit {
+        return Err(crate::error::Error::new(
+            crate::error::ErrorKind::Damaged,
+            format!("{key} holds {} bytes; no such file of pgkeep's is larger than {limit}", object.bytes),
+        ));
+    }
+    destination.read(key, 0..object.bytes).await
+}

@@ -1,0 +1,5 @@
+//! The `pgkeep` program: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    pgkeep::cli::main()
+}
