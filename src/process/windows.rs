@@ -1,0 +1,63 @@
+//! Processes on Windows: a job object takes the child down with pgkeep.
+
+use std::ffi::OsString;
+use std::io::{Error, PipeReader, PipeWriter};
+use std::process::{Command, ExitStatus};
+
+/// The kernel needs no helper here: the job object does it.
+pub(super) const GUARDS: bool = false;
+
+/// The job object that holds a child; closing it kills what is left in it.
+#[derive(Debug)]
+pub(super) struct Job(#[allow(dead_code, reason = "held for its drop")] Option<win32job::Job>);
+
+/// Another user to run a program as: PostgreSQL for Windows drops privileges by itself, so there is never one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunAs {}
+
+impl RunAs {
+    pub(super) fn to_argument(&self) -> String {
+        match *self {}
+    }
+}
+
+/// No other user is needed on Windows.
+pub fn service_user() -> Option<RunAs> {
+    None
+}
+
+/// Windows tells this only through handles; callers then go by age.
+pub fn is_alive(_pid: u32) -> bool {
+    true
+}
+
+pub(super) fn set_user(_command: &mut Command, _run_as: Option<&RunAs>) {}
+
+pub(super) fn prepare(_command: &mut Command) {}
+
+pub(super) fn attach(child: &tokio::process::Child) -> Job {
+    let attached = || {
+        let job = win32job::Job::create().ok()?;
+        let mut limits = job.query_extended_limit_info().ok()?;
+        limits.limit_kill_on_job_close();
+        job.set_extended_limit_info(&limits).ok()?;
+        job.assign_process(child.raw_handle()? as isize).ok()?;
+        Some(job)
+    };
+    // Without a job object the child still ends when its pipes break.
+    Job(attached())
+}
+
+pub(super) fn ask_to_stop(_child: &tokio::process::Child) {}
+
+pub(super) fn describe_exit(exit: ExitStatus) -> String {
+    exit.code().map_or_else(|| "an unknown end".to_owned(), |code| format!("exit code {code}"))
+}
+
+pub(super) fn wide_pipe() -> std::io::Result<(PipeReader, PipeWriter)> {
+    std::io::pipe()
+}
+
+pub(super) fn become_guarded(_args: impl Iterator<Item = OsString>) -> Error {
+    Error::other("this command is for pgkeep's own use")
+}
