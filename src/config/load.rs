@@ -70,7 +70,8 @@ impl Config {
         }
         let bytes = std::fs::read(&path).doing(doing).map_err(config_kind)?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            let readable = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+            let line = readable.matches('\n').count() + 1;
             Error::new(ErrorKind::Config, format!("{}, line {line}: this is not UTF-8", path.display()))
                 .hint("save the file as UTF-8")
         })?;

@@ -3,8 +3,8 @@
 use super::destination::{TYPES, expand_home, unavailable};
 use super::reader::{Problems, Section, Value, did_you_mean, kind, string, strings};
 use crate::config::{
-    Check, Codec, Compression, Config, Databases, DestinationConfig, DrillConfig, JobConfig, Require, Retention,
-    Schedule, Scratch, SecretRef,
+    Check, Compression, Config, Databases, DestinationConfig, DrillConfig, JobConfig, Require, Retention, Schedule,
+    Scratch, SecretRef,
 };
 use crate::error::Error;
 use crate::secret::Secret;
