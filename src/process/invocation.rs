@@ -287,6 +287,15 @@ impl Running {
         Ok(self.child.try_wait().doing(|| format!("cannot ask after {}", self.name))?.is_some())
     }
 
+    /// Ends a server at once, its sessions with it, and waits until it is gone.
+    pub async fn quit(&mut self) -> Result<()> {
+        os::ask_to_quit(&self.child);
+        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
+            self.child.kill().await.doing(|| format!("cannot kill {}", self.name))?;
+        }
+        Ok(())
+    }
+
     /// Asks the child to stop, and kills it after a grace of five seconds.
     pub async fn stop(&mut self) -> Result<()> {
         os::ask_to_stop(&self.child);

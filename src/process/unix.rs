@@ -71,6 +71,14 @@ pub(super) fn ask_to_stop(child: &tokio::process::Child) {
     }
 }
 
+/// SIGQUIT: PostgreSQL's immediate shutdown. To the server alone, which tells its own children.
+pub(super) fn ask_to_quit(child: &tokio::process::Child) {
+    if let Some(pid) = child.id() {
+        // Failing means that it has ended already.
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid as i32), Signal::SIGQUIT);
+    }
+}
+
 pub(super) fn describe_exit(exit: ExitStatus) -> String {
     match (exit.code(), exit.signal()) {
         (Some(code), _) => format!("exit code {code}"),

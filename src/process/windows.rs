@@ -50,6 +50,8 @@ pub(super) fn attach(child: &tokio::process::Child) -> Job {
 
 pub(super) fn ask_to_stop(_child: &tokio::process::Child) {}
 
+pub(super) fn ask_to_quit(_child: &tokio::process::Child) {}
+
 pub(super) fn describe_exit(exit: ExitStatus) -> String {
     exit.code().map_or_else(|| "an unknown end".to_owned(), |code| format!("exit code {code}"))
 }

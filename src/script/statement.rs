@@ -102,7 +102,7 @@ impl Copy {
         }
         let columns = match columns {
             [] => Vec::new(),
-            [Token::Symbol(b'('), inner @ .., Token::Symbol(b')')] => {
+            [Token::Symbol(b'('), inner @ .., Token::Symbol(b')')] if inner.len() % 2 == 1 => {
                 let mut names = Vec::with_capacity(inner.len() / 2 + 1);
                 for (index, token) in inner.iter().enumerate() {
                     match index % 2 {

@@ -1,0 +1,256 @@
+//! Throwaway clusters: a PostgreSQL of our own in a temp folder, reachable by nobody else, gone afterwards.
+
+use super::{Connection, Programs};
+use crate::cancel::Cancel;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::process::{Invocation, Orphan, RunAs, Running, service_user};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How the folders of throwaway clusters are named; what follows is random.
+const PREFIX: &str = "pgkeep-scratch-";
+
+/// Locked as long as the cluster's pgkeep lives.
+const MARK: &str = "in-use";
+
+/// How long a server may take to start.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a starting server is asked whether it is ready.
+const START_POLL: Duration = Duration::from_millis(10);
+
+/// What the cluster is made like.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// The bootstrap superuser: the one of the source, so that its grants and ownerships fit.
+    pub superuser: String,
+    /// Where its folder is made; the system's temp folder if `None`.
+    pub temp: Option<PathBuf>,
+    /// Further settings of the server, `name=value`.
+    pub settings: Vec<String>,
+}
+
+/// A running throwaway cluster. Dropping it kills the server and removes the folder; [`Cluster::stop`] does so in order.
+pub struct Cluster {
+    server: Option<Running>,
+    folder: Option<PathBuf>,
+    superuser: String,
+    _mark: File,
+}
+
+impl Cluster {
+    /// Makes and starts a cluster with `programs`. Every failure is the machine's, not a backup's: `CouldNotRun`, unless
+    /// cancelled.
+    pub async fn start(programs: &Programs, options: &ClusterOptions, cancel: &Cancel) -> Result<Self> {
+        let base = options.temp.clone().unwrap_or_else(socket_friendly_temp);
+        let user = service_user();
+        if user.is_none() && is_root() {
+            return Err(Error::new(ErrorKind::CouldNotRun, "PostgreSQL servers do not run as root, and there is no other user")
+                .hint("create a user named postgres, or run the drill as an ordinary user"));
+        }
+        let folder = make_folder(&base, user.as_ref())
+            .map_err(|error| could_not_run("cannot make a folder for a throwaway cluster", error))?;
+        let mark = mark(&folder);
+        let mark = match mark {
+            Ok(mark) => mark,
+            Err(error) => {
+                remove(&folder)?;
+                return Err(could_not_run("cannot prepare a throwaway cluster", error));
+            }
+        };
+        // From here on dropping the cluster cleans up.
+        let mut cluster =
+            Self { server: None, folder: Some(folder.clone()), superuser: options.superuser.clone(), _mark: mark };
+        let data = folder.join("data");
+        let superuser = format!("--username={}", options.superuser);
+        let data_arg = prefixed("--pgdata=", &data);
+        let fixed = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"];
+        let initdb = Invocation::new(programs.initdb())
+            .args([data_arg, superuser.into()])
+            .args(fixed)
+            .env(server_environment())
+            .dir(&folder)
+            .run_as(user.clone());
+        let made = initdb.capture(cancel).await.map_err(|error| could_not_run("initdb could not be run", error))?;
+        if !made.status.success() {
+            return Err(could_not_run("initdb failed", Error::new(ErrorKind::Failed, made.status.stderr.trim())));
+        }
+        let sockets = folder.join("s");
+        let mut arguments: Vec<OsString> = vec!["-D".into(), data.clone().into(), "-k".into(), sockets.into()];
+        // Nothing here must survive a crash: speed is all that counts.
+        let settings = [
+            "listen_addresses=",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+            "autovacuum=off",
+            "max_wal_size=4GB",
+            "maintenance_work_mem=256MB",
+            "max_locks_per_transaction=1024",
+            "logging_collector=off",
+        ];
+        for setting in settings.into_iter().map(str::to_owned).chain(options.settings.iter().cloned()) {
+            arguments.extend(["-c".into(), setting.into()]);
+        }
+        let server = Invocation::new(programs.postgres())
+            .args(arguments)
+            .env(server_environment())
+            .dir(&folder)
+            .run_as(user)
+            .orphan(Orphan::Quit);
+        cluster.server = Some(server.spawn().await.map_err(|error| could_not_run("postgres could not be run", error))?);
+        cluster.wait_until_ready(&data, cancel).await?;
+        Ok(cluster)
+    }
+
+    /// A connection to one of its databases.
+    pub fn connection(&self, database: &str) -> Connection {
+        let sockets = self.folder.as_deref().map(|folder| folder.join("s")).unwrap_or_default();
+        Connection::socket(&sockets, 5432, &self.superuser, database)
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Whether the server has ended by itself: what failed then was the machine.
+    pub fn has_ended(&mut self) -> bool {
+        self.server.as_mut().is_none_or(|server| server.has_ended().unwrap_or(true))
+    }
+
+    /// Stops the server and removes the folder.
+    pub async fn stop(mut self) -> Result<()> {
+        if let Some(mut server) = self.server.take() {
+            server.quit().await?;
+        }
+        match self.folder.take() {
+            Some(folder) => remove(&folder),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the server but leaves the folder to the user.
+    pub fn keep(mut self) -> Option<PathBuf> {
+        self.folder.take()
+    }
+
+    /// The last line of `postmaster.pid` says `ready` once connections are taken: `pg_ctl` waits for the same.
+    async fn wait_until_ready(&mut self, data: &Path, cancel: &Cancel) -> Result<()> {
+        let pid_file = data.join("postmaster.pid");
+        let deadline = tokio::time::Instant::now() + START_LIMIT;
+        loop {
+            cancel.check()?;
+            let status = fs::read_to_string(&pid_file).unwrap_or_default();
+            if status.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+                return Ok(());
+            }
+            if self.has_ended() {
+                let why = match self.server.take() {
+                    Some(server) => server.wait(cancel).await?.stderr,
+                    None => String::new(),
+                };
+                return Err(could_not_run(
+                    "the throwaway server ended while it started",
+                    Error::new(ErrorKind::Failed, super::summary(&why)),
+                ));
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::new(ErrorKind::CouldNotRun, "the throwaway server was not ready after 60 seconds"));
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        if let Some(folder) = self.folder.take() {
+            // Best effort: `stop` is the way that reports, and the next drill sweeps what is left.
+            drop(remove(&folder));
+        }
+    }
+}
+
+/// Removes the folders that drills of killed pgkeeps left in `temp`; returns which.
+pub fn sweep_clusters(temp: Option<&Path>) -> Vec<PathBuf> {
+    let base = temp.map_or_else(socket_friendly_temp, Path::to_path_buf);
+    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
+    let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PREFIX);
+    let stale = |folder: &PathBuf| File::open(folder.join(MARK)).is_ok_and(|mark| mark.try_lock().is_ok());
+    let folders = entries.flatten().filter(ours).map(|entry| entry.path()).filter(stale);
+    folders.filter(|folder| remove(folder).is_ok()).collect()
+}
+
+fn could_not_run(what: &str, cause: Error) -> Error {
+    match cause.kind() {
+        ErrorKind::Interrupted | ErrorKind::Terminated => cause,
+        _ => Error::new(ErrorKind::CouldNotRun, what).caused_by(cause),
+    }
+}
+
+fn prefixed(prefix: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(prefix);
+    text.push(path);
+    text
+}
+
+/// The path of a unix socket must stay under 107 bytes, which the temp folders of some systems alone nearly reach.
+fn socket_friendly_temp() -> PathBuf {
+    let temp = std::env::temp_dir();
+    if cfg!(unix) && temp.as_os_str().len() > 60 { PathBuf::from("/tmp") } else { temp }
+}
+
+fn server_environment() -> Vec<(OsString, OsString)> {
+    let inherited = ["PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
+    let mut env: Vec<(OsString, OsString)> =
+        inherited.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
+    env.push(("LC_ALL".into(), "C".into()));
+    env.push(("TZ".into(), "UTC".into()));
+    env
+}
+
+fn make_folder(base: &Path, user: Option<&RunAs>) -> Result<PathBuf> {
+    let folder = base.join(format!("{PREFIX}{}", crate::id::random_hex(6)?));
+    let make = |path: &Path| {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)?;
+        #[cfg(unix)]
+        if let Some(user) = user {
+            std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))?;
+        }
+        #[cfg(not(unix))]
+        let _ = user;
+        std::io::Result::Ok(())
+    };
+    make(&folder).and_then(|()| make(&folder.join("s"))).doing(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn mark(folder: &Path) -> Result<File> {
+    let path = folder.join(MARK);
+    let mark = File::create_new(&path).doing(|| format!("cannot create {}", path.display()))?;
+    mark.try_lock().map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", path.display())))?;
+    Ok(mark)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).doing(|| format!("cannot remove {}", folder.display()))
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}

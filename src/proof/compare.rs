@@ -1,0 +1,278 @@
+//! Entries against entries, as multisets: the order of a dump follows oids, which a restore deals anew.
+
+use super::Difference;
+use crate::script::{Entry, TableData};
+use std::collections::BTreeMap;
+
+/// What a restore left out on purpose, and so must not be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Compare owners.
+    pub owners: bool,
+    /// Compare grants and default privileges.
+    pub privileges: bool,
+    /// Compare the SQL of definitions. Dumps of different major versions word the same definition differently: between
+    /// those, that an object is there is all that can be said.
+    pub definitions: bool,
+}
+
+/// What the manifest says the backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declared {
+    /// Number of entries, large objects left out.
+    pub entries: u64,
+    /// Number of tables with data.
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of large objects.
+    pub large_objects: u64,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// What is not as it was, in the order of kind and name.
+    pub differences: Vec<Difference>,
+    /// Number of objects that were compared, tables' rows and large objects among them.
+    pub objects: u64,
+    /// Number of tables whose rows were compared.
+    pub tables: u64,
+    /// Number of rows that were compared.
+    pub rows: u64,
+    /// Differences that a restore makes by its nature, each named.
+    pub notes: Vec<String>,
+}
+
+type Key<'a> = (&'a str, &'a str, &'a str);
+
+/// Large objects are compared one by one: how pg_dump groups them differs by version and by what there is.
+const DISSOLVED: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
+
+/// Compares what was backed up with what a dump of the restored database holds.
+pub fn compare<'a>(
+    expected: impl IntoIterator<Item = &'a Entry>,
+    found: impl IntoIterator<Item = &'a Entry>,
+    declared: Declared,
+    rules: Rules,
+) -> Comparison {
+    let expected: Vec<&Entry> = expected.into_iter().collect();
+    let mut comparison = Comparison::default();
+    check_declared(&expected, declared, &mut comparison);
+    let expected = by_key(expected, rules);
+    let mut found = by_key(found, rules);
+    for (key, wanted) in &expected {
+        let there = found.remove(key).unwrap_or_default();
+        comparison.objects += wanted.len() as u64;
+        compare_group(*key, wanted, &there, rules, &mut comparison);
+    }
+    for (key, extra) in found {
+        for _ in extra {
+            comparison.differences.push(difference(key, "absent", "present"));
+        }
+    }
+    comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    comparison
+}
+
+/// The index must hold all that the manifest counts: a comparison of nothing proves nothing.
+fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comparison) {
+    let objects = expected.iter().filter(|entry| entry.kind == "LARGE OBJECT").count() as u64;
+    let data = expected.iter().filter_map(|entry| entry.table.as_ref());
+    let counts = [
+        ("entries", declared.entries, expected.len() as u64 - objects),
+        ("tables", declared.tables, expected.iter().filter(|entry| entry.kind == "TABLE DATA").count() as u64),
+        ("rows", declared.rows, data.map(|data| data.rows).sum()),
+        ("large objects", declared.large_objects, objects),
+    ];
+    for (what, manifest, index) in counts {
+        if manifest != index {
+            comparison.differences.push(Difference {
+                kind: "MANIFEST".to_owned(),
+                name: what.to_owned(),
+                expected: format!("{manifest} in the manifest"),
+                found: format!("{index} in the index"),
+            });
+        }
+    }
+}
+
+fn by_key<'a>(entries: impl IntoIterator<Item = &'a Entry>, rules: Rules) -> BTreeMap<Key<'a>, Vec<&'a Entry>> {
+    let mut groups: BTreeMap<Key<'a>, Vec<&'a Entry>> = BTreeMap::new();
+    for entry in entries {
+        let kind = entry.kind.as_str();
+        let left_out = DISSOLVED.contains(&kind) || (!rules.privileges && matches!(kind, "ACL" | "DEFAULT ACL"));
+        if !left_out {
+            groups.entry(key(entry)).or_default().push(entry);
+        }
+    }
+    groups
+}
+
+/// Tables go by their COPY statement, for a header flattens newlines; everything else by its header.
+fn key(entry: &Entry) -> Key<'_> {
+    match &entry.table {
+        Some(TableData { schema, table, .. }) => (&entry.kind, schema, table),
+        None => (&entry.kind, entry.schema.as_deref().unwrap_or_default(), &entry.name),
+    }
+}
+
+fn difference((kind, schema, name): Key<'_>, expected: impl Into<String>, found: impl Into<String>) -> Difference {
+    let name = if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") };
+    Difference { kind: kind.to_owned(), name, expected: expected.into(), found: found.into() }
+}
+
+fn compare_group(key: Key<'_>, wanted: &[&Entry], there: &[&Entry], rules: Rules, comparison: &mut Comparison) {
+    // Several entries of one name (operators, say) are paired by what they hold.
+    let mut unmatched: Vec<&Entry> = there.to_vec();
+    let mut missing: Vec<&Entry> = Vec::new();
+    for entry in wanted {
+        count(entry, comparison);
+        match unmatched.iter().position(|other| describe(entry, other, rules).is_none()) {
+            Some(place) => {
+                note_order(key, entry, unmatched.swap_remove(place), comparison);
+            }
+            None => missing.push(entry),
+        }
+    }
+    for entry in missing {
+        let found = unmatched.pop();
+        let (expected, found) = match found {
+            Some(other) => describe(entry, other, rules).unwrap_or_default(),
+            None => ("present".to_owned(), "missing".to_owned()),
+        };
+        comparison.differences.push(difference(key, expected, found));
+    }
+    for _ in unmatched {
+        comparison.differences.push(difference(key, "absent", "present"));
+    }
+}
+
+fn count(entry: &Entry, comparison: &mut Comparison) {
+    if let Some(data) = &entry.table {
+        comparison.tables += 1;
+        comparison.rows += data.rows;
+    }
+}
+
+/// A restore puts inherited columns first: the same table, its columns in another order.
+fn note_order((_, schema, name): Key<'_>, wanted: &Entry, there: &Entry, comparison: &mut Comparison) {
+    if wanted.digest != there.digest && wanted.unordered_digest.is_some() && wanted.table.is_none() {
+        comparison.notes.push(format!("the columns of {schema}.{name} come back in the order of its parents"));
+    }
+}
+
+/// How two entries of one key differ: what was expected and what was found; `None` if they are equal.
+fn describe(wanted: &Entry, there: &Entry, rules: Rules) -> Option<(String, String)> {
+    if let (Some(a), Some(b)) = (&wanted.table, &there.table) {
+        return describe_rows(a, b);
+    }
+    if wanted.kind == "SEQUENCE SET" {
+        let value = |entry: &Entry| entry.value.clone().unwrap_or_else(|| "no value".to_owned());
+        return (value(wanted) != value(there)).then(|| (value(wanted), value(there)));
+    }
+    let owner = |entry: &Entry| entry.owner.clone().unwrap_or_else(|| "nobody".to_owned());
+    // Whose grants an entry describes is told by its header, which is of no meaning of its own.
+    let owned = !matches!(wanted.kind.as_str(), "ACL" | "DEFAULT ACL" | "COMMENT" | "SECURITY LABEL");
+    if rules.owners && owned && owner(wanted) != owner(there) {
+        return Some((format!("owned by {}", owner(wanted)), format!("owned by {}", owner(there))));
+    }
+    let reordered = wanted.unordered_digest.is_some() && wanted.unordered_digest == there.unordered_digest;
+    let comparable = rules.definitions || wanted.kind == "LARGE OBJECT";
+    if comparable && wanted.digest != there.digest && !reordered {
+        let short = |entry: &Entry| format!("definition {}", entry.digest.get(..12).unwrap_or(&entry.digest));
+        return Some((short(wanted), short(there)));
+    }
+    None
+}
+
+fn describe_rows(wanted: &TableData, there: &TableData) -> Option<(String, String)> {
+    if wanted.columns != there.columns {
+        return Some((format!("columns {}", wanted.columns.join(", ")), format!("columns {}", there.columns.join(", "))));
+    }
+    if wanted.rows != there.rows {
+        return Some((format!("{} rows", wanted.rows), format!("{} rows", there.rows)));
+    }
+    (wanted.fingerprint != there.fingerprint).then(|| {
+        let show = |data: &TableData| format!("{} rows with fingerprint {}", data.rows, data.fingerprint);
+        (show(wanted), show(there))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Scanner;
+
+    const RULES: Rules = Rules { owners: true, privileges: true, definitions: true };
+
+    fn scan(statements: &str) -> Vec<Entry> {
+        let mut scanner = Scanner::default();
+        scanner.feed(statements.as_bytes());
+        scanner.finish().entries
+    }
+
+    fn table(rows: &str, sequence: u32, extra: &str) -> String {
+        let header = |name, kind| format!("--\n-- Name: {name}; Type: {kind}; Schema: public; Owner: bob\n--\n\n");
+        format!(
+            "{}CREATE TABLE public.t (a integer);\n\n{}COPY public.t (a) FROM stdin;\n{rows}\\.\n\n{}SELECT \
+             pg_catalog.setval('public.s', {sequence}, true);\n\n{extra}",
+            header("t", "TABLE"),
+            header("t", "TABLE DATA"),
+            header("s", "SEQUENCE SET"),
+        )
+    }
+
+    fn check(expected: &str, found: &str) -> Comparison {
+        let (expected, found) = (scan(expected), scan(found));
+        let data = expected.iter().filter_map(|entry| entry.table.as_ref());
+        let declared = Declared {
+            entries: expected.len() as u64,
+            tables: data.clone().count() as u64,
+            rows: data.map(|data| data.rows).sum(),
+            large_objects: 0,
+        };
+        compare(&expected, &found, declared, RULES)
+    }
+
+    #[test]
+    fn equal_dumps_in_another_order_are_equal() {
+        let comparison = check(&table("1\n2\n", 5, ""), &table("2\n1\n", 5, ""));
+        assert_eq!(comparison.differences, []);
+        assert_eq!((comparison.objects, comparison.tables, comparison.rows), (3, 1, 2));
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_named() {
+        let good = table("1\n2\n", 5, "");
+        let cases = [
+            (table("1\n", 5, ""), "TABLE DATA", "public.t", "2 rows", "1 rows"),
+            (table("1\n2\n", 4, ""), "SEQUENCE SET", "public.s", "5, true", "4, true"),
+        ];
+        for (found, kind, name, expected, seen) in cases {
+            let wanted = Difference {
+                kind: kind.into(),
+                name: name.into(),
+                expected: expected.into(),
+                found: seen.into(),
+            };
+            assert_eq!(check(&good, &found).differences, [wanted]);
+        }
+        let changed = check(&good, &table("1\n3\n", 5, "")).differences;
+        assert!(changed.len() == 1 && changed[0].expected.contains("2 rows with fingerprint"), "{changed:?}");
+        let extra = "--\n-- Name: i; Type: INDEX; Schema: public; Owner: bob\n--\n\nCREATE INDEX i ON public.t (a);\n";
+        let lost = check(&table("1\n", 1, extra), &table("1\n", 1, "")).differences;
+        assert_eq!((lost[0].kind.as_str(), lost[0].found.as_str()), ("INDEX", "missing"));
+    }
+
+    #[test]
+    fn an_index_that_holds_less_than_the_manifest_says_proves_nothing() {
+        let declared = Declared { entries: 3, tables: 1, rows: 2, large_objects: 0 };
+        let nothing: [Entry; 0] = [];
+        let comparison = compare(&nothing, &nothing, declared, RULES);
+        assert_eq!(comparison.differences.len(), 3);
+        assert!(comparison.differences.iter().all(|difference| difference.kind == "MANIFEST"));
+        let empty = Declared { entries: 0, tables: 0, rows: 0, large_objects: 0 };
+        assert_eq!(compare(&nothing, &nothing, empty, RULES).differences, []);
+    }
+}
