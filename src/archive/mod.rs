@@ -1,1 +1,20 @@
-//! (being written)
+//! The archive: pg_dump's SQL, byte for byte, in standard gzip members (or zstd frames), and the index beside it.
+//!
+//! ```text
+//! pack      pipe ──► cut at line ends, scan ──► compressors ──► in order: digest, index ──► chunks for the uploads
+//! unpack    ranges of the stored file ──► digest ──► decompressors ──► in order: whoever consumes the SQL
+//! ```
+//!
+//! Each member decompresses alone and, but for lines longer than a member, holds whole lines; the [`Contents`] tell where.
+//! Every queue is bounded: a slow consumer slows the producer, whatever the size of the database.
+
+mod codec;
+mod contents;
+mod ordered;
+mod pack;
+mod unpack;
+
+pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
+pub use contents::{Contents, FileContents, LARGEST_CONTENTS, Member};
+pub use pack::{Packed, Packing};
+pub use unpack::{Broken, Unpacked, Unpacking};

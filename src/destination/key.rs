@@ -87,7 +87,7 @@ fn encode_segment(text: &str) -> String {
 }
 
 /// The text that a segment was made from, where it is UTF-8.
-pub fn decode_segment(segment: &str) -> String {
+pub(super) fn decode_segment(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 

@@ -1,1 +1,30 @@
-//! (being written)
+//! Reading pg_dump's plain SQL as it streams past, in chunks of any size: a real lexer for quotes, dollar quotes, nested
+//! comments and COPY data finds the entries of the dump; rows are counted and fingerprinted on the way.
+//!
+//! ```text
+//! bytes ──► Lexer ──► statements, comments ──► Scanner ──► Entry (kind, name, range, digest)
+//!                     COPY rows ──► RowPrint ───────────► TableData (rows, fingerprint)
+//! ```
+//!
+//! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
+
+mod entry;
+mod lexer;
+mod rows;
+mod scanner;
+mod statement;
+
+pub use entry::{Entry, Section, TableData};
+pub use lexer::{Lexer, Step};
+pub use rows::Fingerprint;
+pub use scanner::{ColumnOrder, Omit, Scan, Scanner, Violation};
+pub use statement::{Copy, is_owner_change, literal, quote_identifier};
+
+/// Text of unknown encoding as a string: UTF-8 where it is UTF-8, otherwise each byte as the character of its number, so
+/// that different bytes stay different.
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    }
+}

@@ -1,0 +1,143 @@
+//! `contents.json.gz`: where every entry and member of the archive is, and what rows each table had.
+
+use crate::destination::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::script::{ColumnOrder, Entry};
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+
+/// The format that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// The largest index that is read, in unpacked bytes: some ten million members.
+pub const LARGEST_CONTENTS: u64 = 1 << 30;
+
+/// The index of a backup's data files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    format: u32,
+    /// One for each data file, in the order in which they are restored.
+    pub files: Vec<FileContents>,
+}
+
+/// What one data file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileContents {
+    /// The file's name.
+    pub name: Key,
+    /// Its members in order.
+    pub members: Vec<Member>,
+    /// Members that do not end at the end of a line, by their number from 0: lines longer than a member.
+    #[serde(default)]
+    pub broken_lines: Vec<u64>,
+    /// Its entries in order, then its large objects.
+    pub entries: Vec<Entry>,
+}
+
+/// One member. Its place is the sum of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Member {
+    /// Its size in the SQL, in bytes.
+    pub sql_bytes: u64,
+    /// Its size in the stored file, in bytes.
+    pub stored_bytes: u64,
+}
+
+impl From<(u64, u64)> for Member {
+    fn from((sql_bytes, stored_bytes): (u64, u64)) -> Self {
+        Self { sql_bytes, stored_bytes }
+    }
+}
+
+impl From<Member> for (u64, u64) {
+    fn from(member: Member) -> Self {
+        (member.sql_bytes, member.stored_bytes)
+    }
+}
+
+impl FileContents {
+    /// The entries that reach into the SQL range from `start` to `end`, for telling what a damaged member held.
+    pub fn entries_within(&self, start: u64, end: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.start < end && entry.end > start)
+    }
+}
+
+impl Contents {
+    /// The index of `files`.
+    pub fn new(files: Vec<FileContents>) -> Self {
+        Self { format: FORMAT, files }
+    }
+
+    /// All entries of all files.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.iter().flat_map(|file| &file.entries)
+    }
+
+    /// The order of the columns of each table, in which another dump's rows must be hashed to compare.
+    pub fn column_orders(&self) -> ColumnOrder {
+        let tables = self.entries().filter_map(|entry| entry.table.as_ref());
+        tables.map(|t| ((t.schema.clone(), t.table.clone()), t.columns.clone())).collect()
+    }
+
+    /// The index as it is stored, and its size unpacked in bytes.
+    pub fn to_gzip(&self) -> Result<(Vec<u8>, u64)> {
+        let failed = |source: std::io::Error| Error::io("cannot write the index of the archive", source);
+        let mut counted = Counted { inner: GzEncoder::new(Vec::new(), flate2::Compression::new(6)), bytes: 0 };
+        serde_json::to_writer(&mut counted, self).map_err(|source| failed(source.into()))?;
+        Ok((counted.inner.finish().map_err(failed)?, counted.bytes))
+    }
+
+    /// Reads an index that unpacks to `unpacked_bytes`, refusing whatever is damaged, hostile, or from a newer pgkeep.
+    pub fn from_gzip(stored: &[u8], unpacked_bytes: u64) -> Result<Self> {
+        let damaged =
+            |why: String| Error::new(ErrorKind::Damaged, format!("the index of the archive cannot be used: {why}"));
+        if unpacked_bytes > LARGEST_CONTENTS {
+            return Err(damaged(format!("the manifest says that it unpacks to {unpacked_bytes} bytes")));
+        }
+        let reader = std::io::BufReader::with_capacity(1 << 16, MultiGzDecoder::new(stored).take(unpacked_bytes));
+        let contents: Self = serde_json::from_reader(reader).map_err(|source| damaged(source.to_string()))?;
+        if contents.format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::Version,
+                format!("the index of the archive has format {}; this pgkeep reads {FORMAT}", contents.format),
+            )
+            .hint("update pgkeep; RESTORE.txt beside the archive tells how to restore it by hand meanwhile"));
+        }
+        for file in &contents.files {
+            let sql = sum(file.members.iter().map(|member| member.sql_bytes));
+            let (Some(sql), Some(_)) = (sql, sum(file.members.iter().map(|member| member.stored_bytes))) else {
+                return Err(damaged("its members are larger than any file".to_owned()));
+            };
+            for entry in &file.entries {
+                if entry.start > entry.end || entry.end > sql {
+                    return Err(damaged(format!("{} {} lies outside the archive", entry.kind, entry.name)));
+                }
+            }
+        }
+        Ok(contents)
+    }
+}
+
+fn sum(mut sizes: impl Iterator<Item = u64>) -> Option<u64> {
+    sizes.try_fold(0u64, u64::checked_add)
+}
+
+struct Counted<W> {
+    inner: W,
+    bytes: u64,
+}
+
+impl<W: std::io::Write> std::io::Write for Counted<W> {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}

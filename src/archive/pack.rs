@@ -1,0 +1,216 @@
+//! From pg_dump's output to stored chunks and their index, in one pass.
+
+use super::codec::{MEMBER_BYTES, Packer};
+use super::contents::Member;
+use super::ordered::{Feeder, Results, pool};
+use crate::config::Compression;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::event::Progress;
+use crate::script::{Scan, Scanner};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Packs one stream of SQL.
+pub struct Packing {
+    /// The codec and its level.
+    pub compression: Compression,
+    /// How many threads compress.
+    pub threads: usize,
+    /// Raised as bytes and rows pass.
+    pub progress: Arc<Progress>,
+}
+
+/// A packed stream.
+pub struct Packed {
+    /// What the SQL held.
+    pub scan: Scan,
+    /// The members in order.
+    pub members: Vec<Member>,
+    /// Members that end within a line, by number from 0.
+    pub broken_lines: Vec<u64>,
+    /// Size of all members in bytes.
+    pub stored_bytes: u64,
+    /// SHA-256 over all members, lowercase hexadecimal.
+    pub sha256: String,
+}
+
+/// SQL on its way to the compressors: `buffer[..length]`.
+struct Chunk {
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+/// The writer's half of what is known at the end.
+struct Written {
+    members: Vec<Member>,
+    stored_bytes: u64,
+    sha256: String,
+}
+
+impl Packing {
+    /// Reads `source` to its end and hands the stored bytes to `deliver` in order; blocks meanwhile. An error of
+    /// `deliver` stops everything. Whether the script was complete is for the caller to check: [`Scan::complete`].
+    pub fn run(self, source: impl Read, deliver: impl FnMut(Bytes) -> Result<()> + Send) -> Result<Packed> {
+        // Each input under way costs its buffer and its packed form: 2 MiB and less.
+        let permits = 2 * self.threads + 2;
+        let (recycle, recycled) = unbounded();
+        std::thread::scope(|scope| {
+            let (feeder, results) = pool(scope, self.threads, permits, || {
+                let mut packer = Packer::new(self.compression)?;
+                Ok(move |chunk: Chunk| {
+                    let packed = packer.pack(&chunk.buffer[..chunk.length]).map(Bytes::copy_from_slice);
+                    (chunk, packed)
+                })
+            })?;
+            let progress = Arc::clone(&self.progress);
+            let writer = scope.spawn(move || write(results, &recycle, &progress, deliver));
+            let cut = self.cut(source, feeder, &recycled);
+            let written = writer.join().map_err(|_| Error::new(ErrorKind::Failed, "the archive's writer panicked"))?;
+            // Where both failed, the writer was first: the cutter only found it gone.
+            let Written { members, stored_bytes, sha256 } = written?;
+            let (scan, broken_lines) = cut?;
+            Ok(Packed { scan, members, broken_lines, stored_bytes, sha256 })
+        })
+    }
+
+    /// Reads, scans, and cuts into chunks at line ends.
+    fn cut(
+        &self,
+        mut source: impl Read,
+        mut feeder: Feeder<Chunk>,
+        recycled: &Receiver<Vec<u8>>,
+    ) -> Result<(Scan, Vec<u64>)> {
+        let mut scanner = Scanner::default();
+        let mut broken_lines = Vec::new();
+        let mut chunks = 0u64;
+        let mut buffer = vec![0; MEMBER_BYTES];
+        let mut filled = 0;
+        let mut rows = 0;
+        let mut table = None;
+        loop {
+            let read = match source.read(&mut buffer[filled..]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.doing(|| "cannot read from pg_dump".to_owned())?,
+            };
+            scanner.feed(&buffer[filled..filled + read]);
+            filled += read;
+            self.progress.advance(read as u64, scanner.rows() - rows);
+            rows = scanner.rows();
+            if scanner.table() != table.as_ref().map(|(s, t): &(String, String)| (s.as_str(), t.as_str())) {
+                table = scanner.table().map(|(schema, table)| (schema.to_owned(), table.to_owned()));
+                self.progress.set_table(&table.as_ref().map(|(s, t)| format!("{s}.{t}")).unwrap_or_default());
+            }
+            if filled < buffer.len() && read > 0 {
+                continue;
+            }
+            if filled > 0 {
+                let whole =
+                    if read == 0 { Some(filled) } else { memchr::memrchr(b'\n', &buffer[..filled]).map(|at| at + 1) };
+                if whole.is_none() {
+                    broken_lines.push(chunks);
+                }
+                let length = whole.unwrap_or(filled);
+                let mut next = recycled.try_recv().unwrap_or_else(|_| vec![0; MEMBER_BYTES]);
+                next[..filled - length].copy_from_slice(&buffer[length..filled]);
+                filled -= length;
+                feeder.feed(Chunk { buffer: std::mem::replace(&mut buffer, next), length })?;
+                chunks += 1;
+            }
+            if read == 0 {
+                return Ok((scanner.finish(), broken_lines));
+            }
+        }
+    }
+}
+
+fn write(
+    results: Results<(Chunk, Result<Bytes>)>,
+    recycle: &Sender<Vec<u8>>,
+    progress: &Progress,
+    mut deliver: impl FnMut(Bytes) -> Result<()>,
+) -> Result<Written> {
+    let mut digest = Sha256::new();
+    let mut members = Vec::new();
+    let mut stored_bytes = 0;
+    for (chunk, packed) in results {
+        let packed = packed?;
+        // The cutter may be through: then nobody needs the buffer.
+        drop(recycle.send(chunk.buffer));
+        members.push(Member { sql_bytes: chunk.length as u64, stored_bytes: packed.len() as u64 });
+        stored_bytes += packed.len() as u64;
+        progress.stored_bytes.fetch_add(packed.len() as u64, Ordering::Relaxed);
+        digest.update(&packed);
+        deliver(packed)?;
+    }
+    Ok(Written { members, stored_bytes, sha256: hex::encode(digest.finalize()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::unpack_member;
+    use proptest::prelude::*;
+
+    fn pack(sql: &[u8], threads: usize) -> (Packed, Vec<u8>) {
+        let mut stored = Vec::new();
+        let packing = Packing { compression: Compression::default(), threads, progress: Arc::default() };
+        let packed = packing
+            .run(sql, |bytes| {
+                stored.extend_from_slice(&bytes);
+                Ok(())
+            })
+            .unwrap();
+        (packed, stored)
+    }
+
+    fn check(sql: &[u8], threads: usize) {
+        let (packed, stored) = pack(sql, threads);
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(&stored[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == sql);
+        assert_eq!(packed.stored_bytes, stored.len() as u64);
+        assert_eq!(packed.sha256, hex::encode(Sha256::digest(&stored)));
+        let mut at = 0;
+        let mut alone = Vec::new();
+        for (number, member) in packed.members.iter().enumerate() {
+            let end = at + member.stored_bytes as usize;
+            let piece = unpack_member(crate::config::Codec::Gzip, &stored[at..end], member.sql_bytes).unwrap();
+            let last = number + 1 == packed.members.len();
+            assert_eq!(piece.ends_with(b"\n") || last, !packed.broken_lines.contains(&(number as u64)));
+            alone.extend(piece);
+            at = end;
+        }
+        assert!(alone == sql);
+    }
+
+    #[test]
+    fn lines_longer_than_a_member_and_nothing_at_all_are_packed() {
+        check(b"", 2);
+        check(&b"x".repeat(3 * MEMBER_BYTES + 5), 2);
+        check(&[b"short\n".to_vec(), b"y".repeat(MEMBER_BYTES), b"\nend\n".to_vec()].concat(), 1);
+    }
+
+    #[test]
+    fn a_failed_delivery_stops_the_packing() {
+        let sql = b"line\n".repeat(8 << 20);
+        let packing = Packing { compression: Compression::default(), threads: 2, progress: Arc::default() };
+        let error = packing.run(&sql[..], |_| Err(Error::new(ErrorKind::NoSpace, "full"))).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn what_is_packed_comes_back(lines in prop::collection::vec((0usize..5_000, 1usize..400), 0..60)) {
+            let sql: Vec<u8> = lines.iter().flat_map(|&(length, times)| {
+                let line = [vec![b'a' + (length % 26) as u8; length], vec![b'\n']].concat();
+                line.repeat(times)
+            }).collect();
+            check(&sql, 2);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From a stored archive back to its SQL: read in order, digested, members unpacked on all cores, consumed in order.
+
+use super::codec::unpack_member;
+use super::contents::Member;
+use super::ordered::{Feeder, Results, pool};
+use crate::cancel::Cancel;
+use crate::config::Codec;
+use crate::destination::{Destination, Key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Progress;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc;
+
+/// How many stored bytes are read at once, at the least: members are gathered up to it.
+const READ_BYTES: u64 = 4 << 20;
+
+/// Unpacks one stored file.
+pub struct Unpacking {
+    /// Where it is.
+    pub destination: Arc<dyn Destination>,
+    /// Its key.
+    pub key: Key,
+    /// Its codec.
+    pub codec: Codec,
+    /// Its members in order, as the index tells them.
+    pub members: Vec<Member>,
+    /// How many threads unpack.
+    pub threads: usize,
+    /// Raised as bytes pass.
+    pub progress: Arc<Progress>,
+}
+
+/// A member that could not be unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Where its SQL begins and ends, by the index.
+    pub sql: std::ops::Range<u64>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// SHA-256 of the stored bytes that the members cover.
+    pub sha256: String,
+    /// Members that could not be unpacked; the consumer saw nothing from the first of them on.
+    pub broken: Vec<Broken>,
+}
+
+struct Batch {
+    bytes: Bytes,
+    members: Vec<Member>,
+}
+
+impl Unpacking {
+    /// Reads everything and hands the SQL to `consume` in order, piece by piece, on a thread of its own. An error of
+    /// `consume` stops everything; a damaged member does not, but nothing is consumed from there on.
+    pub async fn run(
+        self,
+        cancel: &Cancel,
+        consume: impl FnMut(&[u8]) -> Result<()> + Send + 'static,
+    ) -> Result<Unpacked> {
+        let (sender, receiver) = mpsc::channel::<Batch>(1);
+        let (codec, threads, progress) = (self.codec, self.threads, Arc::clone(&self.progress));
+        let unpacker = tokio::task::spawn_blocking(move || unpack(receiver, codec, threads, &progress, consume));
+        let fetched = self.fetch(sender, cancel).await;
+        let unpacked = unpacker
+            .await
+            .map_err(|source| Error::new(ErrorKind::Failed, "the unpacker panicked").caused_by(source))?;
+        fetched?;
+        unpacked
+    }
+
+    /// Reads ranges of several members. Ends quietly when nobody takes them any more: the taker has the error.
+    async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
+        let mut start = 0u64;
+        let mut members = self.members.iter().copied().peekable();
+        while members.peek().is_some() {
+            cancel.check()?;
+            let mut batch = Vec::new();
+            let mut end = start;
+            while let Some(member) = members.next_if(|_| end - start < READ_BYTES) {
+                end += member.stored_bytes;
+                batch.push(member);
+            }
+            let bytes = self.destination.read(&self.key, start..end).await?;
+            start = end;
+            if batches.send(Batch { bytes, members: batch }).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unpack(
+    batches: mpsc::Receiver<Batch>,
+    codec: Codec,
+    threads: usize,
+    progress: &Progress,
+    consume: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<Unpacked> {
+    std::thread::scope(|scope| {
+        let (feeder, results) = pool(scope, threads, 2 * threads + 2, || {
+            Ok(move |(stored, sql_bytes): (Bytes, u64)| (sql_bytes, unpack_member(codec, &stored, sql_bytes)))
+        })?;
+        let consumer = scope.spawn(move || drain(results, progress, consume));
+        let fed = feed(batches, feeder, progress);
+        let broken =
+            consumer.join().map_err(|_| Error::new(ErrorKind::Failed, "the consumer of the archive panicked"))?;
+        // Where both failed, the consumer was first.
+        let broken = broken?;
+        Ok(Unpacked { sha256: fed?, broken })
+    })
+}
+
+fn feed(mut batches: mpsc::Receiver<Batch>, mut feeder: Feeder<(Bytes, u64)>, progress: &Progress) -> Result<String> {
+    let mut digest = Sha256::new();
+    while let Some(Batch { bytes, members }) = batches.blocking_recv() {
+        let mut at = 0;
+        for member in members {
+            let end = at + member.stored_bytes as usize;
+            feeder.feed((bytes.slice(at..end), member.sql_bytes))?;
+            at = end;
+        }
+        digest.update(&bytes);
+        progress.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+    Ok(hex::encode(digest.finalize()))
+}
+
+fn drain(
+    results: Results<(u64, Result<Vec<u8>>)>,
+    progress: &Progress,
+    mut consume: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<Vec<Broken>> {
+    let mut broken = Vec::new();
+    let mut at = 0;
+    for (sql_bytes, sql) in results {
+        let range = at..at + sql_bytes;
+        at = range.end;
+        match sql {
+            Ok(sql) if broken.is_empty() => {
+                consume(&sql)?;
+                progress.sql_bytes.fetch_add(sql_bytes, Ordering::Relaxed);
+            }
+            Ok(_) => {}
+            Err(error) => broken.push(Broken { sql: range, why: error.to_string() }),
+        }
+    }
+    Ok(broken)
+}

@@ -1,0 +1,148 @@
+//! Entries of the dump's table of contents, found by the header comment that pg_dump writes before each.
+
+use super::{Fingerprint, text};
+use serde::{Deserialize, Serialize};
+
+/// The three sections of a dump, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// Definitions that must be there before data: types, functions, tables.
+    PreData,
+    /// Rows, values of sequences, large objects.
+    Data,
+    /// Definitions that come after data: indexes, keys, triggers, policies.
+    PostData,
+}
+
+/// One entry of the dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its kind, as pg_dump names it: `TABLE`, `INDEX`, `TABLE DATA`, `ACL`, ….
+    pub kind: String,
+    /// Its name, as the header tells it: newlines are blanks there, functions carry their arguments.
+    pub name: String,
+    /// Its schema, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Its owner, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The section it stands in.
+    pub section: Section,
+    /// Where it begins in the SQL, in bytes: the first dash of its header.
+    pub start: u64,
+    /// Where it ends: the beginning of the next one, or of the closing comment.
+    pub end: u64,
+    /// The line of the SQL at which it begins, from 1.
+    pub line: u64,
+    /// The digest of its statements (xxh3-128, hexadecimal), changes of owner and session settings left out.
+    pub digest: String,
+    /// The rows of a `TABLE DATA` entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableData>,
+    /// What a `SEQUENCE SET` entry sets: the value and whether it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The columns that a `TABLE` with parents defines, sorted: their order changes when it is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unordered_digest: Option<String>,
+}
+
+/// The rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableData {
+    /// The schema, from the COPY statement.
+    pub schema: String,
+    /// The name, from the COPY statement.
+    pub table: String,
+    /// The columns in the order of the rows.
+    pub columns: Vec<String>,
+    /// Number of rows.
+    pub rows: u64,
+    /// Where the rows begin in the SQL.
+    pub start: u64,
+    /// Where they end: the beginning of the closing `\.`.
+    pub end: u64,
+    /// Their order-independent fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+impl TableData {
+    /// `schema.table`, for people.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
+    }
+}
+
+/// The header comment of an entry: `-- Name: …; Type: …; Schema: …; Owner: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) schema: Option<String>,
+    pub(super) owner: Option<String>,
+}
+
+impl Header {
+    /// Reads a comment line; `None` if it is no header. Names may hold what separates the fields: the kind is then the
+    /// last that looks like one, since the fields behind it are the likelier to be plain.
+    pub(super) fn parse(comment: &[u8]) -> Option<Self> {
+        let comment = comment.strip_suffix(b"\n").unwrap_or(comment);
+        let rest = comment.strip_prefix(b"-- Name: ").or_else(|| comment.strip_prefix(b"-- Data for Name: "))?;
+        let rest = text(rest);
+        let (rest, owner) = rest.rsplit_once("; Owner: ")?;
+        // Behind the owner there may be a tablespace or an access method.
+        let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
+        let (rest, schema) = rest.rsplit_once("; Schema: ")?;
+        let (name, kind) = rest.rsplit_once("; Type: ")?;
+        let given = |field: &str| if field == "-" || field.is_empty() { None } else { Some(field.to_owned()) };
+        Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner) })
+    }
+
+    /// The section, given that of the entry before: kinds that appear in several follow their neighbours.
+    pub(super) fn section(&self, before: Section) -> Section {
+        let own = match self.kind.as_str() {
+            "TABLE DATA" | "SEQUENCE SET" | "BLOBS" | "BLOB COMMENTS" | "LARGE OBJECT" => Section::Data,
+            "INDEX"
+            | "CONSTRAINT"
+            | "FK CONSTRAINT"
+            | "CHECK CONSTRAINT"
+            | "TRIGGER"
+            | "EVENT TRIGGER"
+            | "RULE"
+            | "INDEX ATTACH"
+            | "POLICY"
+            | "ROW SECURITY"
+            | "PUBLICATION"
+            | "PUBLICATION TABLE"
+            | "PUBLICATION TABLES IN SCHEMA"
+            | "SUBSCRIPTION"
+            | "SUBSCRIPTION TABLE"
+            | "MATERIALIZED VIEW DATA"
+            | "STATISTICS"
+            | "DEFAULT ACL" => Section::PostData,
+            _ => Section::PreData,
+        };
+        own.max(before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_even_with_odd_names() {
+        let header = Header::parse(b"-- Name: f(integer, text); Type: FUNCTION; Schema: public; Owner: bob\n").unwrap();
+        assert_eq!((header.name.as_str(), header.kind.as_str()), ("f(integer, text)", "FUNCTION"));
+        assert_eq!(header.schema.as_deref(), Some("public"));
+        let odd = b"-- Name: x; Type: TABLE; Schema: public; Owner: me; Type: VIEW; Schema: s; Owner: you\n";
+        let header = Header::parse(odd).unwrap();
+        assert_eq!((header.kind.as_str(), header.owner.as_deref()), ("VIEW", Some("you")));
+        assert_eq!(header.name, "x; Type: TABLE; Schema: public; Owner: me");
+        let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: -; Tablespace: fast\n";
+        assert_eq!(Header::parse(data).unwrap().owner, None);
+        assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
+    }
+}

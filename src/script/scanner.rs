@@ -1,0 +1,464 @@
+//! The streaming scanner: from pg_dump's bytes to entries, row counts and fingerprints.
+
+use super::entry::Header;
+use super::lexer::{Lexer, Step};
+use super::rows::Rows;
+use super::statement::{self, Copy};
+use super::{Entry, Section, TableData, text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+/// How many violations are described; more are only counted.
+const DESCRIBED: usize = 10;
+
+/// For tables whose columns a restore has put in another order: the order to hash them in, by `(schema, table)`.
+pub type ColumnOrder = BTreeMap<(String, String), Vec<String>>;
+
+/// Statements that a restore leaves out.
+#[derive(Debug, Clone, Default)]
+pub struct Omit {
+    /// Changes of owner.
+    pub owners: bool,
+    /// Grants, revokes and default privileges.
+    pub privileges: bool,
+    /// Session settings that the target does not know.
+    pub settings: BTreeSet<String>,
+}
+
+/// Something in a script that pg_dump does not write and psql must not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The line of the script, from 1.
+    pub line: u64,
+    /// What it is.
+    pub what: String,
+}
+
+/// What a whole script holds.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Its entries in order, then one of kind `LARGE OBJECT` for each large object.
+    pub entries: Vec<Entry>,
+    /// Whether pg_dump's closing line was seen, outside everything else.
+    pub complete: bool,
+    /// Its size in bytes.
+    pub sql_bytes: u64,
+    /// Number of `TABLE DATA` entries.
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of large objects.
+    pub large_objects: u64,
+    /// The roles that its statements name.
+    pub roles: BTreeSet<String>,
+    /// The session settings at its head.
+    pub settings: BTreeMap<String, String>,
+    /// What must not be in it: the first ten.
+    pub violations: Vec<Violation>,
+    /// Byte ranges that a restore leaves out, in order.
+    pub omitted: Vec<Range<u64>>,
+}
+
+enum Mode {
+    Sql,
+    /// Behind the semicolon of a COPY; its newline comes next.
+    BeforeRows(Copy),
+    Rows(Copy, Box<Rows>, u64),
+}
+
+/// An entry whose end has not been seen.
+struct Open {
+    entry: Entry,
+    hasher: Box<Xxh3>,
+}
+
+#[derive(Debug, Default)]
+struct LargeObject {
+    owner: Option<String>,
+    /// Chained over the digests of its statements: there may be millions of objects, each statement is hashed alone.
+    digest: u128,
+    range: Range<u64>,
+    line: u64,
+}
+
+/// Reads a script in pieces of any size; see the module's documentation.
+pub struct Scanner {
+    lexer: Lexer,
+    mode: Mode,
+    offset: u64,
+    line: u64,
+    /// Where the statement or comment being read began, at the latest.
+    open: Option<Open>,
+    /// Where a line of two dashes stands, if it was the last thing read: a header may follow.
+    dashes: Option<(u64, u64)>,
+    section: Section,
+    tablespace: String,
+    access_method: String,
+    large_objects: BTreeMap<u32, LargeObject>,
+    current_object: Option<u32>,
+    orders: ColumnOrder,
+    omit: Omit,
+    violations: u64,
+    scan: Scan,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new(ColumnOrder::new(), Omit::default())
+    }
+}
+
+impl Scanner {
+    /// A scanner that hashes the tables in `orders` in the given column order and notes where what `omit` says stands.
+    pub fn new(orders: ColumnOrder, omit: Omit) -> Self {
+        Self {
+            lexer: Lexer::new(),
+            mode: Mode::Sql,
+            offset: 0,
+            line: 1,
+            open: None,
+            dashes: None,
+            section: Section::PreData,
+            tablespace: String::new(),
+            access_method: String::new(),
+            large_objects: BTreeMap::new(),
+            current_object: None,
+            orders,
+            omit,
+            violations: 0,
+            scan: Scan::default(),
+        }
+    }
+
+    /// Reads the next piece.
+    pub fn feed(&mut self, mut input: &[u8]) {
+        while !input.is_empty() {
+            let read = match &mut self.mode {
+                Mode::Sql => self.feed_sql(input),
+                Mode::BeforeRows(_) => self.begin_rows(input[0]),
+                Mode::Rows(_, rows, _) => {
+                    let before = rows.count;
+                    let end = rows.feed(input);
+                    let passed = rows.count - before;
+                    self.line += passed;
+                    self.scan.rows += passed;
+                    let read = end.unwrap_or(input.len());
+                    self.offset += read as u64;
+                    if end.is_some() {
+                        self.line += 1;
+                        self.end_rows();
+                    }
+                    read
+                }
+            };
+            input = &input[read..];
+        }
+    }
+
+    /// The table whose rows are being read.
+    pub fn table(&self) -> Option<(&str, &str)> {
+        match &self.mode {
+            Mode::Rows(copy, ..) => Some((&copy.schema, &copy.table)),
+            Mode::Sql | Mode::BeforeRows(_) => None,
+        }
+    }
+
+    /// How many rows have been read.
+    pub fn rows(&self) -> u64 {
+        match &self.mode {
+            Mode::Rows(..) | Mode::Sql | Mode::BeforeRows(_) => self.scan.rows,
+        }
+    }
+
+    /// What the script held. It is incomplete if it ended inside anything.
+    pub fn finish(mut self) -> Scan {
+        self.close_entry(self.offset);
+        self.scan.complete &= matches!(self.mode, Mode::Sql) && self.lexer.is_between();
+        self.scan.sql_bytes = self.offset;
+        self.scan.large_objects = self.large_objects.len() as u64;
+        for (oid, object) in std::mem::take(&mut self.large_objects) {
+            self.scan.entries.push(Entry {
+                kind: "LARGE OBJECT".to_owned(),
+                name: oid.to_string(),
+                schema: None,
+                owner: object.owner,
+                section: Section::Data,
+                start: object.range.start,
+                end: object.range.end,
+                line: object.line,
+                digest: format!("{:032x}", object.digest),
+                table: None,
+                value: None,
+                unordered_digest: None,
+            });
+        }
+        self.scan
+    }
+
+    fn violate(&mut self, what: impl Into<String>) {
+        self.violations += 1;
+        if self.violations <= DESCRIBED as u64 {
+            self.scan.violations.push(Violation { line: self.line, what: what.into() });
+        }
+    }
+
+    fn feed_sql(&mut self, input: &[u8]) -> usize {
+        let (read, step) = self.lexer.advance(input);
+        self.offset += read as u64;
+        self.line += memchr::memchr_iter(b'\n', &input[..read]).count() as u64;
+        let dashes = self.dashes;
+        if step != Step::More {
+            self.dashes = None;
+        }
+        match step {
+            Step::More => {}
+            Step::Comment => self.comment(dashes),
+            Step::Statement => self.statement(),
+            Step::Meta => self.meta(),
+            Step::Refused => self.violate("something that psql may take for a command of its own"),
+        }
+        read
+    }
+
+    fn comment(&mut self, dashes: Option<(u64, u64)>) {
+        let length = self.lexer.length();
+        let comment = self.lexer.text();
+        if comment == b"--\n" {
+            self.dashes = Some((self.offset - length, self.line - 1));
+        } else if comment == b"-- PostgreSQL database dump complete\n" {
+            let end = dashes.map_or(self.offset - length, |(offset, _)| offset);
+            self.close_entry(end);
+            self.scan.complete = true;
+        } else if let Some((start, line)) = dashes
+            && let Some(header) = Header::parse(comment)
+        {
+            self.close_entry(start);
+            self.section = header.section(self.section);
+            let entry = Entry {
+                kind: header.kind,
+                name: header.name,
+                schema: header.schema,
+                owner: header.owner,
+                section: self.section,
+                start,
+                end: start,
+                line,
+                digest: String::new(),
+                table: None,
+                value: None,
+                unordered_digest: None,
+            };
+            let mut hasher = Box::new(Xxh3::new());
+            let kind = entry.kind.as_str();
+            if matches!(kind, "TABLE" | "INDEX" | "MATERIALIZED VIEW" | "CONSTRAINT") {
+                hasher.update(self.tablespace.as_bytes());
+            }
+            if matches!(kind, "TABLE" | "MATERIALIZED VIEW") {
+                hasher.update(self.access_method.as_bytes());
+            }
+            if let Some(owner) = &entry.owner {
+                self.scan.roles.insert(owner.clone());
+            }
+            self.open = Some(Open { entry, hasher });
+        }
+    }
+
+    fn meta(&mut self) {
+        let line = self.lexer.text();
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let known = matches!(words.next(), Some(b"\\restrict" | b"\\unrestrict"));
+        let key = words.next().is_some_and(|key| key.iter().all(u8::is_ascii_alphanumeric));
+        if known && key && words.next().is_none() {
+            let start = self.offset - self.lexer.length();
+            self.scan.omitted.push(start..self.offset);
+        } else {
+            let shown = text(&line[..line.len().min(60)]);
+            self.line -= 1;
+            self.violate(format!("the psql command {:?}", shown.trim_end()));
+            self.line += 1;
+        }
+    }
+
+    fn statement(&mut self) {
+        let length = self.lexer.length();
+        let start = self.offset - length;
+        let statement = self.lexer.text();
+        let first = statement.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let word = statement[..first].to_ascii_uppercase();
+        if self.open.is_none() && statement.starts_with(b"SELECT pg_catalog.set_config(") {
+            return;
+        }
+        match word.as_slice() {
+            b"COPY" => match Copy::parse(statement).filter(|_| self.lexer.is_whole()) {
+                Some(copy) => {
+                    self.hash_statement();
+                    self.mode = Mode::BeforeRows(copy);
+                    return;
+                }
+                None => self.violate("a COPY that is not one of pg_dump's"),
+            },
+            b"SET" => {
+                if let Some((name, value)) = statement::setting(statement) {
+                    self.set(&name, value, start);
+                    return;
+                }
+            }
+            b"ALTER" if statement::is_owner_change(statement) => {
+                self.owner_change(start);
+                return;
+            }
+            _ => {}
+        }
+        let kind = self.open.as_ref().map(|open| open.entry.kind.clone()).unwrap_or_default();
+        match kind.as_str() {
+            "ACL" | "DEFAULT ACL" if self.omit.privileges => self.scan.omitted.push(start..self.offset),
+            "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => {
+                self.scan.roles.extend(statement::roles(self.lexer.text()));
+            }
+            "BLOB" | "BLOB METADATA" | "BLOBS" => self.large_object(start),
+            "SEQUENCE SET" => {
+                let value = statement::sequence_value(self.lexer.text());
+                if let Some(open) = &mut self.open {
+                    open.entry.value = value.or(open.entry.value.take());
+                }
+            }
+            "TABLE" => {
+                let unordered = unordered_digest(self.lexer.text());
+                if let Some(open) = &mut self.open {
+                    open.entry.unordered_digest = unordered.or(open.entry.unordered_digest.take());
+                }
+            }
+            _ => {}
+        }
+        self.hash_statement();
+    }
+
+    fn hash_statement(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.hasher.update(&self.lexer.digest().to_le_bytes());
+        }
+    }
+
+    /// Settings stand before the header of the entry that needs them; their values count with that entry.
+    fn set(&mut self, name: &str, value: String, start: u64) {
+        match name {
+            "standard_conforming_strings" => self.lexer.set_standard_strings(value != "off"),
+            "default_tablespace" => self.tablespace.clone_from(&value),
+            "default_table_access_method" => self.access_method.clone_from(&value),
+            _ => {}
+        }
+        if self.omit.settings.contains(name) {
+            self.scan.omitted.push(start..self.offset);
+        }
+        if self.open.is_none() {
+            self.scan.settings.insert(name.to_owned(), value);
+        }
+    }
+
+    fn owner_change(&mut self, start: u64) {
+        let statement = self.lexer.text();
+        let owner = statement::roles(statement).into_iter().next();
+        let object =
+            if statement.starts_with(b"ALTER LARGE OBJECT") { statement::large_object(statement) } else { None };
+        if let Some(oid) = object {
+            self.large_objects.entry(oid).or_default().owner.clone_from(&owner);
+        }
+        self.scan.roles.extend(owner);
+        if self.omit.owners {
+            self.scan.omitted.push(start..self.offset);
+        }
+    }
+
+    fn large_object(&mut self, start: u64) {
+        let statement = self.lexer.text();
+        let named = statement::large_object(statement);
+        if let Some(oid) = named {
+            self.current_object = Some(oid);
+        }
+        let Some(oid) = self.current_object else { return };
+        let object = self.large_objects.entry(oid).or_default();
+        object.digest = chain(object.digest, self.lexer.digest());
+        if named.is_some() {
+            object.range.start = start;
+            object.line = self.line;
+        }
+        object.range.end = self.offset;
+        if statement.starts_with(b"SELECT pg_catalog.lo_close(") {
+            self.current_object = None;
+        }
+    }
+
+    fn begin_rows(&mut self, byte: u8) -> usize {
+        let Mode::BeforeRows(copy) = std::mem::replace(&mut self.mode, Mode::Sql) else {
+            return 0;
+        };
+        if byte != b'\n' {
+            self.violate("something behind a COPY on the same line");
+        }
+        let key = (copy.schema.clone(), copy.table.clone());
+        let order = self.orders.get(&key).and_then(|wanted| column_places(&copy.columns, wanted));
+        self.offset += 1;
+        self.line += 1;
+        self.mode = Mode::Rows(copy, Box::new(Rows::new(order)), self.offset);
+        1
+    }
+
+    fn end_rows(&mut self) {
+        let Mode::Rows(copy, rows, start) = std::mem::replace(&mut self.mode, Mode::Sql) else {
+            return;
+        };
+        let Copy { schema, table, mut columns } = copy;
+        if let Some(wanted) = self.orders.get(&(schema.clone(), table.clone()))
+            && column_places(&columns, wanted).is_some()
+        {
+            columns.clone_from(wanted);
+        }
+        let end = self.offset - b"\\.\n".len() as u64;
+        let data = TableData { schema, table, columns, rows: rows.count, start, end, fingerprint: rows.fingerprint };
+        match &mut self.open {
+            Some(open) if open.entry.kind == "TABLE DATA" && open.entry.table.is_none() => {
+                open.entry.table = Some(data);
+            }
+            _ => self.violate("rows outside an entry for them"),
+        }
+    }
+
+    fn close_entry(&mut self, end: u64) {
+        self.current_object = None;
+        if let Some(Open { mut entry, hasher }) = self.open.take() {
+            entry.end = end;
+            entry.digest = format!("{:032x}", hasher.digest128());
+            if entry.kind == "TABLE DATA" {
+                self.scan.tables += 1;
+            }
+            self.scan.entries.push(entry);
+        }
+    }
+}
+
+fn chain(before: u128, next: u128) -> u128 {
+    let mut both = [0; 32];
+    both[..16].copy_from_slice(&before.to_le_bytes());
+    both[16..].copy_from_slice(&next.to_le_bytes());
+    xxh3_128(&both)
+}
+
+/// For each wanted column its place in `columns`; `None` if they are the same already, or not the same set.
+fn column_places(columns: &[String], wanted: &[String]) -> Option<Vec<usize>> {
+    if columns == wanted || columns.len() != wanted.len() {
+        return None;
+    }
+    let places: BTreeMap<&String, usize> = columns.iter().enumerate().map(|(place, name)| (name, place)).collect();
+    wanted.iter().map(|name| places.get(name).copied()).collect()
+}
+
+/// For a table with parents: the digest of its lines in sorted order. A restore merges inherited columns first, so that
+/// the same columns come back in another order.
+fn unordered_digest(statement: &[u8]) -> Option<String> {
+    memchr::memmem::find(statement, b"\nINHERITS (")?;
+    let strip = |line: &[u8]| line.strip_suffix(b",").unwrap_or(line).to_vec();
+    let mut lines: Vec<Vec<u8>> = statement.split(|&b| b == b'\n').map(strip).collect();
+    lines.sort();
+    Some(format!("{:032x}", xxh3_128(&lines.join(&b'\n'))))
+}
