@@ -68,6 +68,19 @@ impl Environment {
         self
     }
 
+    /// What any program gets; messages are in English.
+    fn system(&self) -> BTreeMap<OsString, OsString> {
+        let needed = |name: &OsString| {
+            let name = name.to_string_lossy();
+            SYSTEM.contains(&name.as_ref()) || name.starts_with("KRB5")
+        };
+        let needed = self.0.iter().filter(|(name, _)| needed(name));
+        let mut variables: BTreeMap<OsString, OsString> =
+            needed.map(|(name, value)| (name.clone(), value.clone())).collect();
+        variables.insert("LC_MESSAGES".into(), "C".into());
+        variables
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
@@ -81,6 +94,11 @@ impl Environment {
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
+}
+
+/// The complete environment for a program that connects nowhere, such as `initdb`: no `PG*` variable, no secret.
+pub fn system_environment() -> Vec<(OsString, OsString)> {
+    Environment::of_process().system().into_iter().collect()
 }
 
 impl FromIterator<(OsString, OsString)> for Environment {
@@ -105,13 +123,7 @@ impl Connection {
     /// Not inherited on purpose: `PGCLIENTENCODING`, `PGDATESTYLE`, `PGTZ` and `PGGEQO`, which shape a session instead of
     /// saying where it leads (a dump is the same whoever starts pgkeep), and the locale, so that messages are in English.
     pub fn client_environment(&self, private_dir: &Path) -> Result<Vec<(OsString, OsString)>> {
-        let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
-        for (name, value) in &self.environment.0 {
-            let text = name.to_string_lossy();
-            if SYSTEM.contains(&text.as_ref()) || text.starts_with("KRB5") {
-                variables.insert(name.clone(), value.clone());
-            }
-        }
+        let mut variables = self.environment.system();
         let shapes_sessions = |name: &str| matches!(name, "PGCLIENTENCODING" | "PGSERVICE");
         let inherited = KEYWORDS.iter().filter_map(|keyword| keyword.variable).filter(|name| !shapes_sessions(name));
         for name in inherited.chain(["PGREQUIRESSL"]) {
@@ -158,7 +170,6 @@ impl Connection {
         if self.tls_defaulted() {
             set_default("PGSSLMODE", "require");
         }
-        variables.insert("LC_MESSAGES".into(), "C".into());
         Ok(variables.into_iter().collect())
     }
 

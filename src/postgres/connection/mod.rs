@@ -10,6 +10,8 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use environment::system_environment;
+
 use crate::error::Result;
 use crate::secret::Secret;
 use environment::Environment;
