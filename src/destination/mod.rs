@@ -26,7 +26,7 @@ pub use faulty::{Effect, Fault, Faulty, Operation};
 pub use folder::Folder;
 pub use key::{Key, decode_segment};
 pub use memory::Memory;
-pub use remains::MANIFEST_NAME;
+pub use remains::{MANIFEST_NAME, is_receipt_of};
 
 use crate::error::Result;
 use async_trait::async_trait;

@@ -2,6 +2,7 @@
 //!
 //! Sweeping deletes, so these rules are narrow: a name that is not certainly pgkeep's is somebody else's.
 
+use super::Key;
 use crate::error::Result;
 use crate::id::{BackupId, random_hex};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -73,6 +74,14 @@ pub(crate) fn receipt_order(name: &str) -> Option<(&str, u32)> {
             _ => b.is_ascii_digit(),
         });
     shape.then_some((stamp, number))
+}
+
+/// If `key` is a receipt of the backup in the folder `dir`: its folder (`drills` or `verified`), moment and number, which
+/// sort by age within a folder.
+pub fn is_receipt_of<'a>(dir: &Key, key: &'a Key) -> Option<(&'a str, &'a str, u32)> {
+    let (folder, name) = key.as_str().strip_prefix(dir.as_str())?.strip_prefix('/')?.split_once('/')?;
+    let (stamp, number) = receipt_order(name)?;
+    RECEIPT_FOLDERS.contains(&folder).then_some((folder, stamp, number))
 }
 
 /// Whether something last written at `modified` is older than what any run is still writing: 24 hours.

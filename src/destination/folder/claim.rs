@@ -148,7 +148,7 @@ pub(super) enum Holder {
     /// It is being written.
     Alive,
     /// It died on this computer. While the file is held, nobody else takes the same folder for remains.
-    Dead(File),
+    Dead { _lock: File },
     /// It wrote from elsewhere, or cannot be known: only age tells.
     Unknown,
 }
@@ -177,7 +177,7 @@ pub(super) fn holder(dir: &Path) -> Result<Holder> {
         .read_to_end(&mut text)
         .map_err(|source| Error::io(format!("cannot read {}", path.display()), source).with_kind(ErrorKind::Failed))?;
     Ok(match serde_json::from_slice::<Mark>(&text) {
-        Ok(mark) if mark.locked && mark.is_of_this_host() => Holder::Dead(file),
+        Ok(mark) if mark.locked && mark.is_of_this_host() => Holder::Dead { _lock: file },
         _ => Holder::Unknown,
     })
 }

@@ -31,9 +31,8 @@ pub(super) struct TempFile {
 impl TempFile {
     /// Creates the hidden file beside `target`, and the folders down to it below `root`.
     pub(super) fn create(root: &Path, target: &Path) -> Result<Self> {
-        let (folder, name) = match (target.parent(), target.file_name().and_then(|name| name.to_str())) {
-            (Some(folder), Some(name)) => (folder, name),
-            _ => return Err(Error::new(ErrorKind::Refused, format!("{} names no file", target.display()))),
+        let (Some(folder), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) else {
+            return Err(Error::new(ErrorKind::Refused, format!("{} names no file", target.display())));
         };
         let path = folder.join(temp_name(name)?);
         // Another run may be removing a folder that it finds empty: make it again.

@@ -89,7 +89,7 @@ impl Sweep<'_> {
             }
         }
         let newest = inside.iter().map(|found| found.modified).fold(backup.modified, DateTime::max);
-        let dead = matches!(holder, Holder::Dead(_)) || is_old(newest, self.now);
+        let dead = matches!(holder, Holder::Dead { .. }) || is_old(newest, self.now);
         let (mut ours, others): (Vec<_>, Vec<_>) =
             inside.into_iter().partition(|found| found.is_file && is_ours(id, &found.name));
         if !dead || (ours.is_empty() && !others.is_empty()) {
@@ -123,7 +123,7 @@ impl Sweep<'_> {
             self.temps(&folder.path, None)?;
         }
         if let Some(mark) = inside.iter().find(|found| found.name == CLAIM_NAME && found.is_file)
-            && (matches!(holder, Holder::Dead(_)) || is_old(mark.modified, self.now))
+            && (matches!(holder, Holder::Dead { .. }) || is_old(mark.modified, self.now))
         {
             remove(&mark.path)?;
             self.note(&mark.path, mark.bytes);
