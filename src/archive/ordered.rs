@@ -38,7 +38,7 @@ where
     let (give, take) = bounded(permits);
     for _ in 0..permits {
         // The channel was made for exactly so many.
-        drop(give.send(()));
+        let _ = give.send(());
     }
     for _ in 0..threads.max(1) {
         let (work, done, mut worker) = (work.clone(), done.clone(), make()?);
@@ -73,7 +73,7 @@ impl<O> Iterator for Results<O> {
             if let Some(result) = self.waiting.remove(&self.next) {
                 self.next += 1;
                 // Nobody takes the permit once the inputs have ended.
-                drop(self.permits.try_send(()));
+                let _ = self.permits.try_send(());
                 return Some(result);
             }
             let (number, result) = self.results.recv().ok()?;

@@ -1,6 +1,6 @@
 //! The manifest: what a backup is, written last. A backup exists if and only if its manifest exists.
 
-use crate::destination::Key;
+use crate::destination::{Key, MANIFEST_NAME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::BackupId;
 use crate::postgres::{DatabaseProperties, Extension, Server};
@@ -139,14 +139,14 @@ impl Manifest {
 
     /// Reads a manifest that was found in `dir`, refusing whatever is damaged, hostile, or from a newer pgkeep.
     pub fn from_json(json: &[u8], dir: &Key) -> Result<Self> {
-        let damaged = |why: String| {
-            Error::new(ErrorKind::Damaged, format!("the manifest of {dir} cannot be used: {why}"))
-                .hint("the archive beside it can still be restored by hand: see RESTORE.txt in the same folder")
-        };
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
+        let damaged = |why: String| {
+            Error::new(ErrorKind::Damaged, format!("the manifest of {dir} cannot be used: {why}"))
+                .hint("the archive beside it can still be restored by hand: see RESTORE.txt in the same folder")
+        };
         let version: Version = serde_json::from_slice(json).map_err(|source| damaged(source.to_string()))?;
         if version.format != FORMAT {
             return Err(Error::new(
@@ -161,7 +161,8 @@ impl Manifest {
         }
         for file in &manifest.files {
             let digest = file.sha256.len() == 64 && file.sha256.bytes().all(|b| b.is_ascii_hexdigit());
-            if file.name.segments().count() != 1 || file.name.as_str().starts_with('.') || !digest {
+            let name = file.name.as_str();
+            if file.name.segments().count() != 1 || name.starts_with('.') || name == MANIFEST_NAME || !digest {
                 return Err(damaged(format!("its file {} is not described as pgkeep does", file.name)));
             }
         }
@@ -170,7 +171,9 @@ impl Manifest {
         }
         let mut names: Vec<&Key> = manifest.files.iter().map(|file| &file.name).collect();
         names.sort();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        let all = names.len();
+        names.dedup();
+        if names.len() != all {
             return Err(damaged("it names a file twice".to_owned()));
         }
         Ok(manifest)

@@ -1,5 +1,21 @@
 //! Which backups there are: publishing, listing, finding and removing them at a destination.
+//!
+//! The destination is the only state: a backup exists if and only if its manifest does, so publishing writes the manifest
+//! last and removing deletes it first.
 
+mod find;
+mod list;
 mod manifest;
+mod publish;
+mod receipt;
+mod remove;
 
+pub use find::{Moment, Selector, select};
+pub use list::{Entry, Listing, Problem, list};
 pub use manifest::*;
+pub use publish::{CompletedBackup, Draft, publish};
+pub use receipt::{
+    CheckOutcome, DrillReceipt, DrillResult, LARGEST_RECEIPT, PhaseSeconds, RECEIPT_FORMAT, VerifyReceipt,
+    VerifyResult, write_drill_receipt, write_verify_receipt,
+};
+pub use remove::{Removal, remove};

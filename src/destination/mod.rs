@@ -16,13 +16,17 @@
 //!
 //! One shared suite (`tests/destination_contract.rs`) holds every implementation and wrapper to this.
 
+mod faulty;
 mod folder;
 mod key;
 mod memory;
+mod remains;
 
+pub use faulty::{Effect, Fault, Faulty, Operation};
 pub use folder::Folder;
-pub use key::Key;
+pub use key::{Key, decode_segment};
 pub use memory::Memory;
+pub use remains::{MANIFEST_NAME, is_receipt_of};
 
 use crate::error::Result;
 use async_trait::async_trait;

@@ -1,1 +1,28 @@
-//! (being written)
+//! What pgkeep does, as use-cases: only here are destinations, PostgreSQL and archives joined.
+//!
+//! Each use-case takes a [`Context`] and a request, and returns an outcome that can be shown or written as JSON as it is:
+//! the field names are those that `product.md` promises to scripts.
+
+mod backup;
+mod catalog;
+mod context;
+mod drill;
+mod fetch;
+mod globals;
+mod instructions;
+mod outcome;
+mod restore;
+mod store;
+mod verify;
+
+pub use backup::{BackupRequest, backup};
+pub use catalog::{Backup, Catalog, open_destination};
+pub use context::Context;
+pub use drill::{DrillRequest, drill, sweep_scratch};
+pub use fetch::fetch;
+pub use outcome::{
+    BackupOutcome, BackupStatus, CheckAnswer, DestinationOutcome, DrillOutcome, ListedBackup, Proof, RestoreOutcome,
+    VerifyOutcome, VerifyStatus,
+};
+pub use restore::{RestoreRequest, Target, restore};
+pub use verify::verify;

@@ -47,8 +47,11 @@ impl Cluster {
         let base = options.temp.clone().unwrap_or_else(socket_friendly_temp);
         let user = service_user();
         if user.is_none() && is_root() {
-            return Err(Error::new(ErrorKind::CouldNotRun, "PostgreSQL servers do not run as root, and there is no other user")
-                .hint("create a user named postgres, or run the drill as an ordinary user"));
+            return Err(Error::new(
+                ErrorKind::CouldNotRun,
+                "PostgreSQL servers do not run as root, and there is no other user",
+            )
+            .hint("create a user named postgres, or run the drill as an ordinary user"));
         }
         let folder = make_folder(&base, user.as_ref())
             .map_err(|error| could_not_run("cannot make a folder for a throwaway cluster", error))?;
@@ -237,7 +240,8 @@ fn make_folder(base: &Path, user: Option<&RunAs>) -> Result<PathBuf> {
 fn mark(folder: &Path) -> Result<File> {
     let path = folder.join(MARK);
     let mark = File::create_new(&path).doing(|| format!("cannot create {}", path.display()))?;
-    mark.try_lock().map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", path.display())))?;
+    mark.try_lock()
+        .map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", path.display())))?;
     Ok(mark)
 }
 

@@ -6,7 +6,12 @@ use crate::process::Status;
 /// Words in an error message, what they mean, and what to do.
 const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
     (
-        &["password authentication failed", "no password supplied", "no pg_hba.conf entry", "SASL authentication failed"],
+        &[
+            "password authentication failed",
+            "no password supplied",
+            "no pg_hba.conf entry",
+            "SASL authentication failed",
+        ],
         ErrorKind::PermissionDenied,
         "check user and password in the connection string; special characters in a URL must be percent-encoded",
     ),
@@ -16,7 +21,12 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         "check the host name in the connection string, and that this computer is online",
     ),
     (
-        &["Connection refused", "No such file or directory\n\tIs the server running", "timeout expired", "No route to host"],
+        &[
+            "Connection refused",
+            "No such file or directory\n\tIs the server running",
+            "timeout expired",
+            "No route to host",
+        ],
         ErrorKind::Unavailable,
         "check that the server runs, its host and port, and that no firewall is in between",
     ),
@@ -36,9 +46,15 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         "another session holds the lock; try again when it is done, or raise lock_wait_timeout",
     ),
     (
-        &["terminating connection due to administrator command", "server closed the connection unexpectedly",
-          "terminating connection due to conflict with recovery", "the database system is shutting down",
-          "the database system is starting up", "connection to server was lost", "conflict with recovery"],
+        &[
+            "terminating connection due to administrator command",
+            "server closed the connection unexpectedly",
+            "terminating connection due to conflict with recovery",
+            "the database system is shutting down",
+            "the database system is starting up",
+            "connection to server was lost",
+            "conflict with recovery",
+        ],
         ErrorKind::Unavailable,
         "the server broke off; its own log tells why. Try again",
     ),
@@ -47,17 +63,17 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         ErrorKind::Unavailable,
         "the server has no connection left for this role; try again, or raise its limit",
     ),
-    (
-        &["server version mismatch"],
-        ErrorKind::Version,
-        "install the client programs of the server's version",
-    ),
+    (&["server version mismatch"], ErrorKind::Version, "install the client programs of the server's version"),
     (
         &["No space left on device", "could not extend file", "Disk quota exceeded"],
         ErrorKind::NoSpace,
         "make room on the server's disk",
     ),
-    (&["permission denied", "must be owner", "must be superuser"], ErrorKind::PermissionDenied, "ask for the privilege named"),
+    (
+        &["permission denied", "must be owner", "must be superuser"],
+        ErrorKind::PermissionDenied,
+        "ask for the privilege named",
+    ),
 ];
 
 /// The error for `program` that ended with `status` when it worked on `subject`. Its cause is what PostgreSQL said, in one
@@ -106,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_state_is_found_in_verbose_messages() {
-        let said = "psql:<stdin>:12: ERROR:  42704: type \"hstore\" does not exist\nLINE 3: a hstore\nLOCATION:  x, y.c:1\n";
+        let said =
+            "psql:<stdin>:12: ERROR:  42704: type \"hstore\" does not exist\nLINE 3: a hstore\nLOCATION:  x, y.c:1\n";
         assert_eq!(sqlstate(said), Some("42704"));
         assert_eq!(summary(said), "psql:<stdin>:12: ERROR:  42704: type \"hstore\" does not exist; LINE 3: a hstore");
         assert_eq!(sqlstate("psql: error: connection failed"), None);

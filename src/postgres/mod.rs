@@ -1,4 +1,22 @@
-//! PostgreSQL's own programs: finding them, and telling them which server to talk to.
+//! PostgreSQL's own programs: finding them, telling them which server to talk to, understanding their answers.
+//!
+//! All access goes through psql, pg_dump, pg_dumpall, initdb and postgres, so that everything libpq can do (service files,
+//! TLS, channel binding, `.pgpass`) works the same everywhere.
 
+mod client;
+mod cluster;
 pub mod connection;
+mod diagnose;
+mod facts;
 pub mod programs;
+mod properties;
+mod server;
+
+pub use client::Client;
+pub use cluster::{Cluster, ClusterOptions, sweep_clusters};
+pub use connection::Connection;
+pub use diagnose::{diagnose, sqlstate, summary};
+pub use facts::{DatabaseProperties, Extension, Privilege, Server, Setting};
+pub use programs::{Programs, Search};
+pub use properties::Without;
+pub use server::{Blocker, Inspection, blockers, databases, inspect, unreadable_tables, version_num};

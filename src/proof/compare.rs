@@ -188,7 +188,10 @@ fn describe(wanted: &Entry, there: &Entry, rules: Rules) -> Option<(String, Stri
 
 fn describe_rows(wanted: &TableData, there: &TableData) -> Option<(String, String)> {
     if wanted.columns != there.columns {
-        return Some((format!("columns {}", wanted.columns.join(", ")), format!("columns {}", there.columns.join(", "))));
+        return Some((
+            format!("columns {}", wanted.columns.join(", ")),
+            format!("columns {}", there.columns.join(", ")),
+        ));
     }
     if wanted.rows != there.rows {
         return Some((format!("{} rows", wanted.rows), format!("{} rows", there.rows)));
@@ -250,12 +253,8 @@ mod tests {
             (table("1\n2\n", 4, ""), "SEQUENCE SET", "public.s", "5, true", "4, true"),
         ];
         for (found, kind, name, expected, seen) in cases {
-            let wanted = Difference {
-                kind: kind.into(),
-                name: name.into(),
-                expected: expected.into(),
-                found: seen.into(),
-            };
+            let wanted =
+                Difference { kind: kind.into(), name: name.into(), expected: expected.into(), found: seen.into() };
             assert_eq!(check(&good, &found).differences, [wanted]);
         }
         let changed = check(&good, &table("1\n3\n", 5, "")).differences;

@@ -1,0 +1,231 @@
+//! Receipts: what verifications and drills found, kept beside the backup they concern.
+
+use crate::destination::{Destination, Key, Object, is_receipt_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::BackupId;
+use crate::proof::Difference;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The format of receipts that this program writes and reads.
+pub const RECEIPT_FORMAT: u32 = 1;
+
+/// The largest receipt that is read, in bytes.
+pub const LARGEST_RECEIPT: u64 = 16 << 20;
+
+/// How many differences or problems a receipt names; a drill of the wrong backup would find millions.
+const MOST_FINDINGS: usize = 1000;
+
+/// How many characters of each text a receipt keeps.
+const LONGEST_TEXT: usize = 500;
+
+/// How a drill ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillResult {
+    /// Restored, compared, and the same.
+    Passed,
+    /// Restored with a difference, or not restorable, through the backup's fault.
+    Failed,
+    /// The drill's own machine was at fault: nothing is known about the backup.
+    CouldNotRun,
+}
+
+/// How long a step of a drill took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSeconds {
+    /// The step, as [`crate::event::Phase::name`] calls it.
+    pub phase: String,
+    /// How long, in seconds.
+    pub seconds: f64,
+}
+
+/// What became of one of the user's own checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckOutcome {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub result: DrillResult,
+    /// What it should have returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What it returned, or the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+/// What a drill found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrillReceipt {
+    /// [`RECEIPT_FORMAT`].
+    pub format: u32,
+    /// The backup that was restored.
+    pub backup: BackupId,
+    /// When the drill began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub result: DrillResult,
+    /// Why, unless it passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Number of schema objects compared.
+    pub objects_compared: u64,
+    /// Number of tables compared.
+    pub tables_compared: u64,
+    /// Number of rows compared.
+    pub rows_compared: u64,
+    /// What differs; at most 1000 are kept.
+    pub differences: Vec<Difference>,
+    /// How many more differed.
+    #[serde(default)]
+    pub differences_left_out: u64,
+    /// The user's own checks.
+    #[serde(default)]
+    pub checks: Vec<CheckOutcome>,
+    /// How long each step took, in order.
+    #[serde(default)]
+    pub phases: Vec<PhaseSeconds>,
+    /// Where it was restored: `ephemeral`, or the server without its password.
+    pub scratch: String,
+    /// The program that drilled, e.g. `pgkeep 0.1.0`.
+    pub written_by: String,
+    /// The computer's name.
+    pub host: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyResult {
+    /// Every byte is as the manifest says.
+    Intact,
+    /// Something is not.
+    Damaged,
+}
+
+/// A verification of a backup at one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReceipt {
+    /// [`RECEIPT_FORMAT`].
+    pub format: u32,
+    /// The backup that was read.
+    pub backup: BackupId,
+    /// The destination's name.
+    pub destination: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was found.
+    pub result: VerifyResult,
+    /// What is wrong, in whole sentences; at most 1000 are kept.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// Stores `receipt` as `drills/YYYYMMDDTHHMMSSZ.json` below the backup's folder `dir`, named after its beginning.
+pub async fn write_drill_receipt(destination: &dyn Destination, dir: &Key, receipt: &DrillReceipt) -> Result<Key> {
+    let mut kept = receipt.clone();
+    let left_out = kept.differences.len().saturating_sub(MOST_FINDINGS);
+    kept.differences.truncate(MOST_FINDINGS);
+    kept.differences_left_out = kept.differences_left_out.saturating_add(left_out as u64);
+    for difference in &mut kept.differences {
+        for text in [&mut difference.kind, &mut difference.name, &mut difference.expected, &mut difference.found] {
+            shorten(text);
+        }
+    }
+    kept.checks.truncate(MOST_FINDINGS);
+    for check in &mut kept.checks {
+        let texts = [Some(&mut check.name), check.expected.as_mut(), check.found.as_mut()];
+        texts.into_iter().flatten().for_each(shorten);
+    }
+    kept.reason.iter_mut().for_each(shorten);
+    store(destination, &dir.join("drills"), kept.started_at, &kept).await
+}
+
+/// Stores `receipt` below `verified/` in the backup's folder `dir`, and removes the older ones there: verifying every
+/// night shall not leave a file a night. Older ones that cannot be removed are left.
+pub async fn write_verify_receipt(destination: &dyn Destination, dir: &Key, receipt: &VerifyReceipt) -> Result<Key> {
+    let mut kept = receipt.clone();
+    kept.problems.truncate(MOST_FINDINGS);
+    kept.problems.iter_mut().for_each(shorten);
+    let folder = dir.join("verified");
+    let written = store(destination, &folder, kept.at, &kept).await?;
+    for object in destination.list(Some(&folder)).await.unwrap_or_default() {
+        let order = is_receipt_of(dir, &object.key);
+        if order.is_some() && order < is_receipt_of(dir, &written) {
+            let _ = destination.delete(&object.key).await;
+        }
+    }
+    Ok(written)
+}
+
+fn shorten(text: &mut String) {
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(cut);
+        text.push('…');
+    }
+}
+
+async fn store(
+    destination: &dyn Destination,
+    folder: &Key,
+    at: DateTime<Utc>,
+    receipt: &impl Serialize,
+) -> Result<Key> {
+    let mut json = serde_json::to_vec_pretty(receipt)
+        .map_err(|source| Error::new(ErrorKind::Failed, "cannot write a receipt as JSON").caused_by(source))?;
+    json.push(b'\n');
+    let json = Bytes::from(json);
+    let stamp = at.format("%Y%m%dT%H%M%SZ");
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { format!("{stamp}.json") } else { format!("{stamp}-{number}.json") };
+        let key = folder.join(&name);
+        match destination.put(&key, json.clone()).await {
+            // Several in one second: rare, and never many.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => number += 1,
+            other => return other.map(|_| key),
+        }
+    }
+}
+
+/// The newest receipt of each folder among `objects`, the objects of the backup in `dir`, with its folder.
+pub(super) fn receipts_to_read<'a>(dir: &Key, objects: &'a [Object]) -> Vec<(&'static str, &'a Object)> {
+    let newest = |folder: &'static str| {
+        let of_folder = objects.iter().filter_map(|object| {
+            let order = is_receipt_of(dir, &object.key)?;
+            (order.0 == folder).then_some((order, object))
+        });
+        of_folder.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, object)| (folder, object))
+    };
+    ["drills", "verified"].into_iter().filter_map(newest).collect()
+}
+
+/// Reads a receipt of `backup` that was found at `key`, refusing what is damaged or from a newer pgkeep.
+pub(super) fn read_receipt<T: DeserializeOwned>(json: &[u8], key: &Key, backup: &BackupId) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+        backup: BackupId,
+    }
+    let damaged = |source: serde_json::Error| {
+        Error::new(ErrorKind::Damaged, format!("the receipt {key} cannot be used: {source}"))
+            .hint("drill or verify the backup again: the newest receipt counts")
+    };
+    let head: Head = serde_json::from_slice(json).map_err(damaged)?;
+    if head.format != RECEIPT_FORMAT {
+        return Err(Error::new(
+            ErrorKind::Version,
+            format!("the receipt {key} has format {}; this pgkeep reads {RECEIPT_FORMAT}", head.format),
+        )
+        .hint("update pgkeep"));
+    }
+    if head.backup != *backup {
+        return Err(Error::new(ErrorKind::Damaged, format!("the receipt {key} is of another backup, {}", head.backup)));
+    }
+    serde_json::from_slice(json).map_err(damaged)
+}

@@ -1,0 +1,141 @@
+//! What pgkeep's files are called while they are written, and what an interrupted run may leave behind.
+//!
+//! Sweeping deletes, so these rules are narrow: a name that is not certainly pgkeep's is somebody else's.
+
+use super::Key;
+use crate::error::Result;
+use crate::id::{BackupId, random_hex};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// The name of the file that makes a backup exist.
+pub const MANIFEST_NAME: &str = "manifest.json";
+
+/// The mark of a claimed folder.
+pub(crate) const CLAIM_NAME: &str = ".in-progress";
+
+/// The folders of receipts in a backup's folder.
+pub(crate) const RECEIPT_FOLDERS: [&str; 2] = ["drills", "verified"];
+
+const PARTIAL: &str = ".partial-";
+const RANDOM_DIGITS: usize = 16;
+
+/// The hidden name under which the file `name` is written: `.NAME.partial-RANDOM`, at most 230 bytes.
+pub(crate) fn temp_name(name: &str) -> Result<String> {
+    // A file's name may have 255 bytes, a key's segment 250: the end of a long one is left out.
+    let name = name.get(..200).unwrap_or(name);
+    Ok(format!(".{name}{PARTIAL}{}", random_hex(RANDOM_DIGITS / 2)?))
+}
+
+/// Whether `name` is one that [`temp_name`] gives.
+pub(crate) fn is_temp(name: &str) -> bool {
+    name.strip_prefix('.').and_then(|rest| rest.rsplit_once(PARTIAL)).is_some_and(|(stem, random)| {
+        !stem.is_empty()
+            && random.len() == RANDOM_DIGITS
+            && random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Whether the file `relative` of the backup folder `id` is named as pgkeep names its files. `relative` has one segment,
+/// or two for receipts.
+pub(crate) fn is_ours(id: &BackupId, relative: &str) -> bool {
+    let (folder, name) = relative.rsplit_once('/').map_or((None, relative), |(folder, name)| (Some(folder), name));
+    if is_temp(name) {
+        return folder.is_none_or(|folder| RECEIPT_FOLDERS.contains(&folder));
+    }
+    match folder {
+        Some(folder) => RECEIPT_FOLDERS.contains(&folder) && receipt_order(name).is_some(),
+        None => name == CLAIM_NAME || name == "RESTORE.txt" || is_archive_file(id, name),
+    }
+}
+
+fn is_archive_file(id: &BackupId, name: &str) -> bool {
+    let name = name.strip_suffix(".age").unwrap_or(name);
+    let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
+    if matches!(plain, "globals.sql" | "database.sql" | "contents.json") {
+        return true;
+    }
+    // Data files carry the second at which the backup was started: `DATABASE_20261122_020000.sql.gz`.
+    let stamp = id.started_at().format("_%Y%m%d_%H%M%S").to_string();
+    plain.strip_suffix(".sql").is_some_and(|stem| stem.find(&stamp).is_some_and(|at| at > 0))
+}
+
+/// The moment and number of a receipt named `20261123T040000Z.json` or, for further ones of that second,
+/// `20261123T040000Z-2.json`; `None` for any other name.
+pub(crate) fn receipt_order(name: &str) -> Option<(&str, u32)> {
+    let stem = name.strip_suffix(".json")?;
+    let (stamp, number) = match stem.split_once('-') {
+        Some((stamp, number)) => (stamp, number.parse().ok().filter(|n: &u32| *n > 1 && n.to_string() == number)?),
+        None => (stem, 1),
+    };
+    let shape = stamp.len() == 16
+        && stamp.bytes().enumerate().all(|(at, b)| match at {
+            8 => b == b'T',
+            15 => b == b'Z',
+            _ => b.is_ascii_digit(),
+        });
+    shape.then_some((stamp, number))
+}
+
+/// If `key` is a receipt of the backup in the folder `dir`: its folder (`drills` or `verified`), moment and number, which
+/// sort by age within a folder.
+pub fn is_receipt_of<'a>(dir: &Key, key: &'a Key) -> Option<(&'a str, &'a str, u32)> {
+    let (folder, name) = key.as_str().strip_prefix(dir.as_str())?.strip_prefix('/')?.split_once('/')?;
+    let (stamp, number) = receipt_order(name)?;
+    RECEIPT_FOLDERS.contains(&folder).then_some((folder, stamp, number))
+}
+
+/// Whether something last written at `modified` is older than what any run is still writing: 24 hours.
+pub(crate) fn is_old(modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(modified) >= TimeDelta::hours(24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temp_names_are_known_again_and_nothing_else_is() {
+        for name in ["a", "zenzspa_20261122_020000.sql.gz", &"x".repeat(250)] {
+            let temp = temp_name(name).unwrap();
+            assert!(is_temp(&temp) && temp.len() <= 230, "{temp}");
+        }
+        for name in
+            [".partial-0123456789abcdef", "a.partial-0123456789abcdef", ".a.partial-01", ".a.partial-0123456789ABCDEF"]
+        {
+            assert!(!is_temp(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_files_named_as_pgkeep_names_them_are_ours() {
+        let id: BackupId = "20261122T020000Z-7f3a".parse().unwrap();
+        for name in [
+            "zenzspa_20261122_020000.sql.gz",
+            "zenzspa_20261122_020000.0002.sql.zst",
+            "zenzspa_20261122_020000.sql",
+            "globals.sql.gz",
+            "database.sql",
+            "contents.json.gz",
+            "RESTORE.txt",
+            ".in-progress",
+            ".globals.sql.gz.partial-0123456789abcdef",
+            "drills/20261123T040000Z.json",
+            "verified/20261123T040000Z-2.json",
+        ] {
+            assert!(is_ours(&id, name), "{name}");
+        }
+        for name in [
+            "zenzspa_20261121_020000.sql.gz",
+            "_20261122_020000.sql.gz",
+            "zenzspa_20261122_020000.sql.gz.bak",
+            "notes.txt",
+            "backup.sql",
+            "photos/20261123T040000Z.json",
+            "drills/notes.json",
+            "drills/20261123T040000Z-1.json",
+            "manifest.json",
+        ] {
+            assert!(!is_ours(&id, name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The backups of several destinations as one catalogue: the same backup in three places is one backup with three copies.
+
+use super::{Context, ListedBackup};
+use crate::catalogue::{self, DrillReceipt, DrillResult, Entry, Manifest, Selector, VerifyReceipt, VerifyResult};
+use crate::config::{DestinationConfig, DestinationRef};
+use crate::destination::{Destination, Folder};
+use crate::error::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Opens a destination. Nothing is read or written yet.
+pub fn open_destination(destination: &DestinationRef) -> Arc<dyn Destination> {
+    match &destination.config {
+        DestinationConfig::Folder { path } => Arc::new(Folder::new(&destination.name, path)),
+    }
+}
+
+/// One backup and where it is.
+pub struct Backup {
+    /// What it is.
+    pub manifest: Manifest,
+    /// The destinations that hold it, the nearest first.
+    pub copies: Vec<Arc<dyn Destination>>,
+    verified: Option<VerifyReceipt>,
+    drilled: Option<DrillReceipt>,
+}
+
+/// The backups of some destinations, as they were when it was read.
+pub struct Catalog {
+    backups: Vec<Backup>,
+    problems: Vec<(String, catalogue::Problem)>,
+}
+
+impl Catalog {
+    /// Reads the catalogues of `destinations`, of which the first are the nearest; `job` limits what is read. A
+    /// destination that cannot be read is an error: half a catalogue would hide the newest backup.
+    pub async fn read(ctx: &Context, destinations: &[DestinationRef], job: Option<&str>) -> Result<Self> {
+        let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Backup> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for reference in destinations {
+            ctx.cancel.check()?;
+            let destination = open_destination(reference);
+            let listing = catalogue::list(&destination, job).await?;
+            problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
+            for Entry { manifest, verified, drilled } in listing.entries {
+                let key = (manifest.started_at, manifest.dir().to_string());
+                match found.get_mut(&key) {
+                    Some(backup) => {
+                        backup.copies.push(Arc::clone(&destination));
+                        backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
+                        backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
+                    }
+                    None => {
+                        let copies = vec![Arc::clone(&destination)];
+                        found.insert(key, Backup { manifest, copies, verified, drilled });
+                    }
+                }
+            }
+        }
+        Ok(Self { backups: found.into_values().collect(), problems })
+    }
+
+    /// The backups, oldest first.
+    pub fn backups(&self) -> &[Backup] {
+        &self.backups
+    }
+
+    /// What is damaged, hostile or from a newer pgkeep: the destination's name, and the folder and error.
+    pub fn problems(&self) -> &[(String, catalogue::Problem)] {
+        &self.problems
+    }
+
+    /// The backup that `selector` means: an id, the beginning of one, `latest`, `JOB/latest`, `JOB@2026-11-20`.
+    pub fn find(&self, ctx: &Context, selector: &str) -> Result<&Backup> {
+        let selector: Selector = selector.parse()?;
+        let entries: Vec<Entry> = self.backups.iter().map(Backup::entry).collect();
+        let found = catalogue::select(&entries, &selector, ctx.config.timezone)?;
+        let dir = found.manifest.dir();
+        let backup = self.backups.iter().find(|backup| backup.manifest.dir() == dir);
+        backup.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{dir} is gone")))
+    }
+
+    /// The backups as `backup list` shows them, newest first.
+    pub fn listed(&self) -> Vec<ListedBackup> {
+        self.backups.iter().rev().map(Backup::listed).collect()
+    }
+}
+
+fn newest<T, K: Ord>(a: Option<T>, b: Option<T>, at: impl Fn(&T) -> K) -> Option<T> {
+    [a, b].into_iter().flatten().max_by_key(at)
+}
+
+impl Backup {
+    fn entry(&self) -> Entry {
+        Entry { manifest: self.manifest.clone(), verified: None, drilled: None }
+    }
+
+    /// The backup as `backup list` shows it.
+    pub fn listed(&self) -> ListedBackup {
+        let manifest = &self.manifest;
+        let verify = |result| match result {
+            VerifyResult::Intact => "intact",
+            VerifyResult::Damaged => "damaged",
+        };
+        ListedBackup {
+            id: manifest.id.clone(),
+            job: manifest.job.clone(),
+            database: manifest.database.clone(),
+            started_at: manifest.started_at,
+            sql_bytes: manifest.sql_bytes,
+            stored_bytes: manifest.stored_bytes,
+            tables: manifest.tables,
+            rows: manifest.rows,
+            destinations: self.copies.iter().map(|copy| copy.name().to_owned()).collect(),
+            verified_at: self.verified.as_ref().map(|receipt| receipt.at),
+            verify_result: self.verified.as_ref().map(|receipt| verify(receipt.result).to_owned()),
+            drilled_at: self.drilled.as_ref().map(|receipt| receipt.finished_at),
+            drill_result: self.drilled.as_ref().map(|receipt| drill_result(receipt.result).to_owned()),
+            label: manifest.label.clone(),
+            pinned: manifest.pinned,
+        }
+    }
+}
+
+/// The word for a drill's result in JSON and on the screen.
+pub(super) fn drill_result(result: DrillResult) -> &'static str {
+    match result {
+        DrillResult::Passed => "passed",
+        DrillResult::Failed => "failed",
+        DrillResult::CouldNotRun => "could_not_run",
+    }
+}

@@ -1,0 +1,232 @@
+//! What came of each use-case, as scripts see it in JSON.
+
+use crate::error::Error;
+use crate::id::BackupId;
+use crate::proof::Difference;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// How a backup ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupStatus {
+    /// Stored in every destination.
+    Stored,
+    /// Stored in some.
+    Partial,
+    /// Stored nowhere.
+    Failed,
+}
+
+/// What became of a backup at one destination.
+#[derive(Debug, Serialize)]
+pub struct DestinationOutcome {
+    /// The destination's name.
+    pub name: String,
+    /// `stored` or `failed`.
+    pub status: BackupStatus,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// One database's backup.
+#[derive(Debug, Serialize)]
+pub struct BackupOutcome {
+    /// The backup's id.
+    pub id: Option<BackupId>,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// How it ended.
+    pub status: BackupStatus,
+    /// What the user called it.
+    pub label: Option<String>,
+    /// Number of tables.
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of entries of the dump.
+    pub entries: u64,
+    /// Number of large objects.
+    pub large_objects: u64,
+    /// Bytes of SQL.
+    pub sql_bytes: u64,
+    /// Bytes stored in each destination.
+    pub stored_bytes: u64,
+    /// How long it took.
+    pub duration_seconds: f64,
+    /// Each destination, in the order asked for.
+    pub destinations: Vec<DestinationOutcome>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Why it failed, in one line.
+    pub error: Option<String>,
+    /// Why it failed, or was stored only in part: decides the exit code.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
+
+/// One line of `backup list`.
+#[derive(Debug, Serialize)]
+pub struct ListedBackup {
+    /// The backup's id.
+    pub id: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// Bytes of SQL.
+    pub sql_bytes: u64,
+    /// Bytes stored in each destination.
+    pub stored_bytes: u64,
+    /// Number of tables.
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Where it is.
+    pub destinations: Vec<String>,
+    /// When it was last verified.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What that found: `intact` or `damaged`.
+    pub verify_result: Option<String>,
+    /// When it was last drilled.
+    pub drilled_at: Option<DateTime<Utc>>,
+    /// What that found: `passed`, `failed` or `could_not_run`.
+    pub drill_result: Option<String>,
+    /// What the user called it.
+    pub label: Option<String>,
+    /// Never deleted by retention.
+    pub pinned: bool,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyStatus {
+    /// Every byte is as it was stored, and holds what was dumped.
+    Intact,
+    /// Something is not.
+    Damaged,
+    /// A file is gone.
+    Missing,
+}
+
+/// One backup at one destination, verified.
+#[derive(Debug, Serialize)]
+pub struct VerifyOutcome {
+    /// The backup's id, or its folder where the manifest cannot be read.
+    pub id: String,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// The destination's name.
+    pub destination: String,
+    /// What was found.
+    pub result: VerifyStatus,
+    /// What is wrong, each naming the file and, where it can be told, the table.
+    pub problems: Vec<String>,
+    /// Bytes of SQL that were read.
+    pub sql_bytes: u64,
+    /// Number of rows that were counted and fingerprinted again.
+    pub rows: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a proof showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// The restored database's dump equals the backup.
+    Passed,
+    /// It differs.
+    Failed,
+    /// Nobody asked for a proof.
+    Skipped,
+}
+
+/// A restore.
+#[derive(Debug, Serialize)]
+pub struct RestoreOutcome {
+    /// The backup.
+    pub backup: BackupId,
+    /// Into which database, without secrets: `user@host:port/name`.
+    pub target: String,
+    /// The database's name.
+    pub database: String,
+    /// Number of tables.
+    pub tables: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// How long loading took.
+    pub restore_seconds: f64,
+    /// How long the proof took.
+    pub prove_seconds: f64,
+    /// What the proof showed.
+    pub proof: Proof,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// What a restore changes by its nature, or was left out; each in words.
+    pub notes: Vec<String>,
+    /// With `--swap`: the name under which the database that was replaced is kept.
+    pub kept_as: Option<String>,
+}
+
+/// One of the user's own checks.
+#[derive(Debug, Serialize)]
+pub struct CheckAnswer {
+    /// Its name.
+    pub name: String,
+    /// `passed`, `failed` or `could_not_run`.
+    pub result: String,
+    /// The answer expected.
+    pub expected: String,
+    /// The answer found, or the error.
+    pub found: String,
+}
+
+/// A drill.
+#[derive(Debug, Serialize)]
+pub struct DrillOutcome {
+    /// The backup.
+    pub backup: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// The copy that was restored: the destination's name.
+    pub destination: String,
+    /// `passed`, `failed` or `could_not_run`.
+    pub result: String,
+    /// Number of objects compared, tables among them.
+    pub objects_compared: u64,
+    /// Number of tables whose rows were compared.
+    pub tables_compared: u64,
+    /// Number of rows compared.
+    pub rows_compared: u64,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// The user's own checks.
+    pub checks: Vec<CheckAnswer>,
+    /// From the first byte read to a database that can be used.
+    pub restore_seconds: f64,
+    /// How long dumping the scratch and comparing took.
+    pub prove_seconds: f64,
+    /// How long each step took.
+    pub phases: Vec<(String, f64)>,
+    /// Why it failed or could not run.
+    pub reason: Option<String>,
+    /// What a restore changes by its nature; each in words.
+    pub notes: Vec<String>,
+    /// With `--keep-scratch`: where the restored database is.
+    pub scratch: Option<String>,
+    /// Where the receipt is; `None` if none was written.
+    pub receipt: Option<String>,
+    /// Why it failed or could not run: decides the exit code.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
