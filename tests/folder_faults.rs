@@ -230,9 +230,9 @@ async fn a_name_that_is_taken_meanwhile_is_left_as_it_is() {
         upload.write(Bytes::from_static(b"ours")).await.unwrap();
         let path = temp.path().join(&name);
         if taken_by_a_folder {
-            std::fs::create_dir(&path).unwrap()
+            std::fs::create_dir(&path).unwrap();
         } else {
-            std::fs::write(&path, "theirs").unwrap()
+            std::fs::write(&path, "theirs").unwrap();
         }
         let mut before = tree(temp.path());
         before.retain(|path, _| !path.to_string_lossy().contains(".partial-"));
