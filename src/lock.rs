@@ -22,7 +22,7 @@ const LONGEST_NOTE: u64 = 4096;
 /// A lock that is held until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     note: PathBuf,
 }
 
@@ -31,6 +31,8 @@ impl Drop for Lock {
         // The next one who asks shall not read about us. The file itself stays: removing it would let two runs lock two
         // different files of the same name.
         let _ = OpenOptions::new().write(true).truncate(true).open(&self.note);
+        // Not by closing alone: a child that is just being started may hold a copy of the file for a moment.
+        let _ = self.file.unlock();
     }
 }
 
@@ -86,7 +88,7 @@ pub fn acquire(state_dir: &Path, name: &str, what: &str) -> Result<Lock> {
     if let Ok(mut file) = options.open(&note) {
         let _ = std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes());
     }
-    Ok(Lock { _file: file, note })
+    Ok(Lock { file, note })
 }
 
 fn locked(name: &str, holder: Option<&Holder>) -> Error {

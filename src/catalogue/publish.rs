@@ -7,7 +7,7 @@ use super::{LARGEST_MANIFEST, Manifest};
 use crate::destination::{Claim, Destination, Key, MANIFEST_NAME, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A manifest of a backup that is whole, and that will be readable again.
@@ -54,13 +54,15 @@ pub struct Draft {
     dir: Key,
     claim: Box<dyn Claim>,
     stored: BTreeMap<Key, Stored>,
+    /// Every name under which something may lie at the destination: an answer can be lost after the work was done.
+    begun: BTreeSet<Key>,
 }
 
 impl Draft {
     /// Claims the folder `dir`, which must be new.
     pub async fn begin(destination: Arc<dyn Destination>, dir: Key) -> Result<Self> {
         let claim = destination.claim(&dir).await?;
-        Ok(Self { destination, dir, claim, stored: BTreeMap::new() })
+        Ok(Self { destination, dir, claim, stored: BTreeMap::new(), begun: BTreeSet::new() })
     }
 
     /// The backup's folder.
@@ -75,18 +77,21 @@ impl Draft {
 
     /// Stores the small file `name`.
     pub async fn put(&mut self, name: &Key, bytes: Bytes) -> Result<Stored> {
+        self.begun.insert(name.clone());
         let stored = self.destination.put(&self.dir.join(name.as_str()), bytes).await?;
         self.stored.insert(name.clone(), stored.clone());
         Ok(stored)
     }
 
     /// Begins the upload of the file `name`. When it is complete, hand what it returns to [`Draft::add`].
-    pub async fn upload(&self, name: &Key, expected_bytes: u64) -> Result<Box<dyn Upload>> {
+    pub async fn upload(&mut self, name: &Key, expected_bytes: u64) -> Result<Box<dyn Upload>> {
+        self.begun.insert(name.clone());
         self.destination.upload(&self.dir.join(name.as_str()), expected_bytes).await
     }
 
     /// Records that the upload of `name` was completed.
     pub fn add(&mut self, name: Key, stored: Stored) {
+        self.begun.insert(name.clone());
         self.stored.insert(name, stored);
     }
 
@@ -132,12 +137,12 @@ impl Draft {
 
     /// Gives up: removes what was stored and ends the claim. Uploads must have been aborted before.
     pub async fn discard(self) -> Result<()> {
+        // Should the answer to writing the manifest have been lost, it may be there after all. It goes first, and if it
+        // cannot, the files it names stay with it.
+        self.destination.delete(&self.dir.join(MANIFEST_NAME)).await?;
         let mut failed = None;
-        // Should the answer to writing the manifest have been lost, it may be there after all: it goes first.
-        let manifest = self.dir.join(MANIFEST_NAME);
-        let files = self.stored.keys().map(|name| self.dir.join(name.as_str()));
-        for key in std::iter::once(manifest).chain(files) {
-            if let Err(error) = self.destination.delete(&key).await {
+        for name in &self.begun {
+            if let Err(error) = self.destination.delete(&self.dir.join(name.as_str())).await {
                 failed.get_or_insert(error);
             }
         }

@@ -11,16 +11,16 @@ use pgkeep::error::ErrorKind;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-pub type Any = Arc<dyn Destination>;
+pub(crate) type Any = Arc<dyn Destination>;
 
-pub const ID: &str = "20261122T020000Z-7f3a";
-pub const DATA: &str = "app_20261122_020000.sql.gz";
+pub(crate) const ID: &str = "20261122T020000Z-7f3a";
+pub(crate) const DATA: &str = "app_20261122_020000.sql.gz";
 
-pub fn key(text: &str) -> Key {
+pub(crate) fn key(text: &str) -> Key {
     text.parse().unwrap()
 }
 
-pub fn dir() -> Key {
+pub(crate) fn dir() -> Key {
     key(&format!("job/app/{ID}"))
 }
 
@@ -41,7 +41,7 @@ async fn text(destination: &Any, name: &str) -> String {
 }
 
 /// Runs every test of the contract, each on a new destination.
-pub async fn holds<M, F>(make: M)
+pub(crate) async fn holds<M, F>(make: M)
 where
     M: Fn() -> F,
     F: Future<Output = Any>,

@@ -94,7 +94,7 @@ impl FolderClaim {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        drop(mark);
+        unlock(mark);
         remove_empty_folders(&self.root, &self.dir);
         removed
     }
@@ -117,6 +117,12 @@ fn write_mark(above: &Path, dir: &Path, temp: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// Gives the lock up at once: a child that is just being started may hold a copy of the file for a moment.
+fn unlock(mark: File) {
+    let _ = mark.unlock();
+    drop(mark);
+}
+
 #[async_trait]
 impl Claim for FolderClaim {
     async fn release(mut self: Box<Self>) -> Result<()> {
@@ -134,7 +140,7 @@ impl Drop for FolderClaim {
             .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != CLAIM_NAME));
         if something_stored {
             // The mark stays, unlocked: the next sweep then knows at once that these are remains.
-            self.mark = None;
+            self.mark.take().into_iter().for_each(unlock);
         } else {
             let _ = self.end();
         }
