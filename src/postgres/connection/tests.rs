@@ -272,14 +272,14 @@ proptest! {
         let part = |name: &str| values.get(name).map(|value| encode(value)).unwrap_or_default();
         let mut url = String::from("postgresql://");
         if values.contains_key("user") || values.contains_key("password") {
-            url.push_str(&format!("{}:{}@", part("user"), part("password")));
+            url = format!("{url}{}:{}@", part("user"), part("password"));
         }
-        url.push_str(&format!("{}/{}?", part("host"), part("dbname")));
+        url = format!("{url}{}/{}?", part("host"), part("dbname"));
         let mut keywords = String::new();
         for (name, value) in &values {
-            keywords.push_str(&format!(" {name} = '{}' ", quote(value)));
+            keywords = format!("{keywords} {name} = '{}' ", quote(value));
             if !["user", "password", "dbname", "host"].contains(name) {
-                url.push_str(&format!("{name}={}&", encode(value)));
+                url = format!("{url}{name}={}&", encode(value));
             }
         }
         let expected: BTreeMap<String, String> =
