@@ -1,10 +1,11 @@
 //! The configuration file: found, read strictly with every problem reported at once, and turned into plain values.
 //!
-//! `load` finds and reads the file, `reader` walks the TOML tree and collects problems, `resolve` knows the sections and
-//! keys, `model` holds what comes out. Nothing here runs PostgreSQL or opens a destination.
+//! `load` finds and reads the file, `reader` walks the TOML tree and collects problems, `resolve` and `job` know the
+//! sections and keys, `model` holds what comes out. Nothing here runs PostgreSQL or opens a destination.
 
 mod compression;
 mod destination;
+mod job;
 mod load;
 mod model;
 mod reader;

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Config {
     /// The file it came from.
     pub path: Option<PathBuf>,
-    /// The time zone of schedules and of times shown to people.
+    /// The time zone of schedules and of times shown to people; UTC unless it is set.
     pub timezone: chrono_tz::Tz,
     /// The destinations by name.
     pub destinations: BTreeMap<String, DestinationConfig>,

@@ -47,11 +47,8 @@ fn from_file(path: &Path) -> Result<Secret> {
     let file = std::fs::File::open(path).doing(|| format!("cannot open {}", what()))?;
     let metadata = file.metadata().doing(|| format!("cannot look at {}", what()))?;
     if let Some(mode) = open_to_others(&metadata) {
-        return Err(Error::new(
-            ErrorKind::PermissionDenied,
-            format!("{} can be read by others (mode {mode:03o})", what()),
-        )
-        .hint(format!("run: chmod 600 {}", path.display())));
+        return Err(Error::new(ErrorKind::PermissionDenied, format!("{} is open to others (mode {mode:03o})", what()))
+            .hint(format!("run: chmod 600 {}", path.display())));
     }
     let mut text = std::io::read_to_string(file).doing(|| format!("cannot read {}", what()))?;
     trim_newline(&mut text);

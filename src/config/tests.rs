@@ -165,6 +165,7 @@ fn each_wrong_line_is_named_with_its_remedy() {
         ("[[job.shop.drill.check]]\nname = \"x\"\nsql = \"y\"", "[[job.shop.drill.check]] lacks \"expect\""),
         ("[job.\"\"]\ndestinations = [\"office\"]", "must not be empty, nor hold control characters"),
         ("[job.\"a\\tb\"]\ndestinations = [\"office\"]", "must not be empty, nor hold control characters"),
+        ("[job.Shop]\ndestinations = [\"office\"]", "would share a folder"),
         ("[job.x]", "[job.x] lacks \"destinations\""),
         ("[job.x]\ndestinations = []", "at least one"),
         ("[destination.x]\ntype = \"ftp\"", "no destination has type \"ftp\""),
@@ -210,7 +211,7 @@ fn a_bare_connection_string_in_a_readable_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pgkeep.toml");
     std::fs::write(&path, with_line("database_url = \"postgres://me:hunter2@h/d\"")).unwrap();
-    let mut outcome = |mode| {
+    let outcome = |mode| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         Config::read(&path)
     };

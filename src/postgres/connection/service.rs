@@ -112,7 +112,7 @@ pub(super) fn write(dir: &Path, values: &[(&'static str, &Secret)]) -> Result<Pa
             )
             .hint("it must be one line of less than 1000 bytes without blanks at its end"));
         }
-        text.push_str(&format!("{name}={value}\n"));
+        text.extend([*name, "=", value, "\n"]);
     }
     let doing = || format!("cannot write a service file in {}", dir.display());
     // Temp files are created for their owner alone (0600), under names that nobody can foresee.

@@ -187,7 +187,7 @@ fn the_child_gets_what_it_needs_and_nothing_else() {
         ("PGTZ", "UTC"),
         ("PGKEEP_BIN_DIR", "/x"),
     ];
-    let connection = connection("postgres://app:p%40ss@127.0.0.1:5433/a=b", &variables);
+    let shop = connection("postgres://app:p%40ss@127.0.0.1:5433/a=b", &variables);
     let expected = [
         ("HOME", "/home/ana"),
         ("KRB5CCNAME", "ccache"),
@@ -202,11 +202,11 @@ fn the_child_gets_what_it_needs_and_nothing_else() {
         ("PGPORT", "5433"),
         ("PGUSER", "app"),
     ];
-    assert_eq!(child(&connection), expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-    assert!(!child(&connection.without_database()).contains_key("PGDATABASE"));
-    assert_eq!(connection.without_database().database(), None);
-    assert_eq!(child(&connection.with_database("-Fc \"ñ"))["PGDATABASE"], "-Fc \"ñ");
-    let chosen = super::tests::connection("application_name=a connect_timeout=3", &[]);
+    assert_eq!(child(&shop), expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert!(!child(&shop.without_database()).contains_key("PGDATABASE"));
+    assert_eq!(shop.without_database().database(), None);
+    assert_eq!(child(&shop.with_database("-Fc \"ñ"))["PGDATABASE"], "-Fc \"ñ");
+    let chosen = connection("application_name=a connect_timeout=3", &[]);
     assert_eq!((child(&chosen)["PGAPPNAME"].as_str(), child(&chosen)["PGCONNECT_TIMEOUT"].as_str()), ("a", "3"));
 }
 
@@ -272,14 +272,14 @@ proptest! {
         let part = |name: &str| values.get(name).map(|value| encode(value)).unwrap_or_default();
         let mut url = String::from("postgresql://");
         if values.contains_key("user") || values.contains_key("password") {
-            url.push_str(&format!("{}:{}@", part("user"), part("password")));
+            url = format!("{url}{}:{}@", part("user"), part("password"));
         }
-        url.push_str(&format!("{}/{}?", part("host"), part("dbname")));
+        url = format!("{url}{}/{}?", part("host"), part("dbname"));
         let mut keywords = String::new();
         for (name, value) in &values {
-            keywords.push_str(&format!(" {name} = '{}' ", quote(value)));
+            keywords = format!("{keywords} {name} = '{}' ", quote(value));
             if !["user", "password", "dbname", "host"].contains(name) {
-                url.push_str(&format!("{name}={}&", encode(value)));
+                url = format!("{url}{name}={}&", encode(value));
             }
         }
         let expected: BTreeMap<String, String> =

@@ -170,5 +170,6 @@ fn probe(program: &Path) -> Result<Version, String> {
     Version::parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| "--version told no version".to_owned())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

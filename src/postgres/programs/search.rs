@@ -1,6 +1,6 @@
 //! Where PostgreSQL's programs may be.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Search {
             search.folders.extend(versioned(parent, prefix, below));
             search.looked_in.push(parent.join(format!("{prefix}*")).join(below).display().to_string());
         }
-        search.add_path(std::env::var_os("PATH").unwrap_or_default());
+        search.add_path(&std::env::var_os("PATH").unwrap_or_default());
         search
     }
 
@@ -61,9 +61,9 @@ impl Search {
         Self { folders, looked_in }
     }
 
-    pub(super) fn add_path(&mut self, path: OsString) {
+    pub(super) fn add_path(&mut self, path: &OsStr) {
         // An empty or relative element means the working directory: no place to run programs from.
-        let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+        let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
         self.folders.extend(folders.filter(|folder| !is_debian_wrapper(&program(folder, "pg_dump"))));
         self.looked_in.push("PATH".to_owned());
     }
@@ -149,7 +149,7 @@ mod tests {
         std::fs::write(copied.join("pg_dump"), "#!/usr/bin/perl -wT\nuse PgCommon;\n").unwrap();
         std::fs::write(script.join("pg_dump"), "#!/bin/sh\n# not PgCommon, not perl\n").unwrap();
         let mut search = Search::in_folders([]);
-        search.add_path(std::env::join_paths([&linked, &copied, &script, &PathBuf::from("relative")]).unwrap());
+        search.add_path(&std::env::join_paths([&linked, &copied, &script, &PathBuf::from("relative")]).unwrap());
         assert_eq!(search.folders(), [script.as_path()]);
     }
 }
