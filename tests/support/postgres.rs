@@ -73,6 +73,7 @@ impl Postgres {
             "synchronous_commit=off",
             "full_page_writes=off",
             "max_connections=50",
+            "max_locks_per_transaction=256",
             "max_wal_size=4GB",
             "log_min_messages=warning",
         ];
@@ -206,7 +207,7 @@ impl Postgres {
         })
     }
 
-    /// A new, empty database whose name begins with `hint` and is unique on this server.
+    /// A new, empty database whose name begins with `hint` and is unique on this machine.
     pub fn create_db(&self, hint: &str) -> String {
         self.create_db_with(hint, "")
     }
@@ -214,7 +215,8 @@ impl Postgres {
     /// As [`Postgres::create_db`], with more options of CREATE DATABASE, such as `ENCODING 'LATIN1' LOCALE 'C'`.
     pub fn create_db_with(&self, hint: &str, options: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("{hint}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // Also unlike the names of other test processes, and never the beginning of another: it serves as a marker.
+        let name = format!("{hint}_{:x}_{:04}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         assert!(name.len() <= 63, "{name} is longer than a PostgreSQL name");
         self.psql(
             "postgres",
