@@ -56,7 +56,7 @@ APT_UPDATED=no
 apt_update() {
     [ "$APT_UPDATED" = no ] || return 0
     say "apt-get update"
-    as_root apt-get -q update >/dev/null || return 1
+    as_root apt-get -qq update || return 1
     APT_UPDATED=yes
 }
 
@@ -77,8 +77,13 @@ apt_install() {
         die "apt-get could not install: ${missing[*]}" "run 'apt-get install ${missing[*]}' as root to see why"
 }
 
+# Its many lines are shown only when it fails.
 apt_get_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" >/dev/null </dev/null
+    local output
+    # Now, so that sudo's question for a password is seen; the answer then holds for the next line.
+    as_root true
+    output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" 2>&1 </dev/null) ||
+        { printf '%s\n' "$output" >&2; return 1; }
 }
 
 # need PROGRAM PACKAGE...: makes sure that PROGRAM is there, from PACKAGE... if it is not.
