@@ -158,15 +158,16 @@ setup_rust_linters() {
 }
 
 install_rust_linter() {
-    local component=clippy owner package
+    local component=clippy suffix package
     [ "$1" = clippy ] || component=rustfmt
     if command -v rustup >/dev/null && rustup component add $component; then return 0; fi
     command -v apt-get >/dev/null || return 0
     # From the same packages as cargo itself, so that the versions agree: cargo, cargo-web or cargo-1.NN.
-    owner=$(dpkg-query -S "$(readlink -f "$(command -v cargo)")" 2>/dev/null | cut -d: -f1 | head -n 1)
-    for package in "$component${owner#cargo}" "rust-$component${owner#cargo}"; do
-        [ -z "$(apt_candidate "$package")" ] || apt_install "$package"
-    done
+    suffix=$(dpkg-query -S "$(readlink -f "$(command -v cargo)")" 2>/dev/null | cut -d: -f1 | head -n 1)
+    suffix=${suffix#cargo}
+    package=rustfmt$suffix
+    [ $component = rustfmt ] || package=rust$suffix-clippy
+    [ -z "$(apt_candidate "$package")" ] || apt_install "$package"
 }
 
 # setup_compiler: a C compiler and linker: some crates (zstd, libdeflate) are C inside.
