@@ -59,6 +59,9 @@ pub struct Manifest {
     pub stored_bytes: u64,
     /// The properties of the database itself.
     pub properties: DatabaseProperties,
+    /// Settings of the session that change how values are written, such as `bytea_output`.
+    #[serde(default)]
+    pub output_settings: std::collections::BTreeMap<String, String>,
     /// Extensions and their versions at the time.
     pub extensions: Vec<Extension>,
     /// Roles that the dump names, for restores that must find them.

@@ -1,10 +1,26 @@
-//! (being written)
-use super::{BackupOutcome, Context};
-use crate::config::{Compression, Databases, DestinationRef, JobConfig, Require};
+//! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
+
+use super::dump::dump_packed;
+use super::globals::dump_globals;
+use super::instructions::{database_sql, restore_txt};
+use super::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
+use super::store::{Copies, copy_of};
+use super::{Context, open_destination};
+use crate::archive::{Contents, FileContents, Packed};
+use crate::catalogue::{CompletedBackup, FORMAT, File, FileKind, Globals, Manifest, backup_dir};
+use crate::config::{Codec, Compression, Databases, DestinationRef, JobConfig, Require};
+use crate::destination::{Destination, Key, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::postgres::Connection;
+use crate::event::{Event, Phase};
+use crate::id::{BackupId, random_u16};
+use crate::lock;
+use crate::postgres::programs::{find_clients, find_newest_clients};
+use crate::postgres::{Client, Connection, Inspection, databases, inspect, version_num};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What is to be backed up, where to, and how.
 #[derive(Debug, Clone)]
@@ -84,6 +100,355 @@ impl BackupRequest {
 
 /// Backs up every database of `request`, one after the other. An error means that nothing was begun; what happened to each
 /// database is told by its outcome, whose `failure` decides the exit code.
-pub async fn backup(_ctx: &Context, _request: &BackupRequest) -> Result<Vec<BackupOutcome>> {
-    Err(Error::new(ErrorKind::Failed, "being written"))
+pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<BackupOutcome>> {
+    if request.destinations.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "no destination is given for the backup")
+            .hint("name one with --to, for example --to ./backups"));
+    }
+    if request.connection.tls_defaulted() {
+        ctx.tell(&Event::Note(format!(
+            "{} is asked for TLS (sslmode=require), as the connection string does not say",
+            request.connection.describe()
+        )));
+    }
+    let search = ctx.search(request.bin_dir.as_deref());
+    let client = Client::new(request.connection.clone(), find_newest_clients(&search)?, ctx.temp_dir())?;
+    // Any database of the server tells its version; which ones there are, only the server.
+    let (client, names) = match &request.databases {
+        Databases::FromUrl => (client, Vec::new()),
+        Databases::Named(names) => (first_of(client, names), names.clone()),
+        Databases::All => {
+            let mut names = databases(&client, &ctx.cancel).await?;
+            names.retain(|name| !request.exclude_databases.contains(name));
+            (first_of(client, &names), names)
+        }
+    };
+    let version = version_num(&client, &ctx.cancel).await?;
+    let client = client.with_programs(find_clients(&search, version)?);
+    let clients = match request.databases {
+        Databases::FromUrl => vec![client],
+        Databases::Named(_) | Databases::All => names.iter().map(|name| client.with_database(name)).collect(),
+    };
+    if clients.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("{} has no database to back up", client_name(request)))
+            .hint("check databases and exclude_databases of the job"));
+    }
+    let _lock = lock::acquire(&ctx.state_dir(), &lock_name(request), "backup")?;
+    let destinations: Vec<Arc<dyn Destination>> = request.destinations.iter().map(open_destination).collect();
+    let mut outcomes = Vec::new();
+    for client in clients {
+        let outcome = Run { ctx, request, client, destinations: &destinations }.run().await;
+        outcomes.push(outcome);
+        if ctx.cancel.is_cancelled() {
+            break;
+        }
+    }
+    Ok(outcomes)
+}
+
+fn first_of(client: Client, names: &[String]) -> Client {
+    names.first().map_or_else(|| client.clone(), |name| client.with_database(name))
+}
+
+fn client_name(request: &BackupRequest) -> String {
+    request.connection.describe()
+}
+
+/// Runs of one job exclude each other; without a job, runs of one database to the same places.
+fn lock_name(request: &BackupRequest) -> String {
+    request.job.clone().unwrap_or_else(|| {
+        let places: Vec<&str> = request.destinations.iter().map(|place| place.name.as_str()).collect();
+        format!("{} to {}", request.connection.describe(), places.join(", "))
+    })
+}
+
+/// One database's backup.
+struct Run<'a> {
+    ctx: &'a Context,
+    request: &'a BackupRequest,
+    client: Client,
+    destinations: &'a [Arc<dyn Destination>],
+}
+
+/// What is known once the dump has begun.
+struct Begun {
+    id: BackupId,
+    job: String,
+    started_at: DateTime<Utc>,
+    inspection: Inspection,
+    copies: Copies,
+    warnings: Vec<String>,
+}
+
+impl Run<'_> {
+    async fn run(self) -> BackupOutcome {
+        let clock = Instant::now();
+        let subject = self.client.connection().describe();
+        self.ctx.tell(&Event::Started { what: "backup", subject });
+        let mut outcome = match self.begin().await {
+            Err(error) => self.never_begun(error),
+            Ok(mut begun) => {
+                let taken = self.take(&mut begun).await;
+                if let Err(error) = &taken {
+                    for left in begun.copies.discard(error).await {
+                        self.ctx.warn(format!("could not clean up, the next run will: {}", left.one_line()));
+                    }
+                }
+                self.outcome(begun, taken)
+            }
+        };
+        outcome.duration_seconds = clock.elapsed().as_secs_f64();
+        self.ctx.tell(&Event::Finished);
+        outcome
+    }
+
+    /// Everything that can be found wrong before the dump.
+    async fn begin(&self) -> Result<Begun> {
+        self.ctx.phase(Phase::Inspect, 0);
+        let inspection = inspect(&self.client, &self.ctx.cancel).await?;
+        let job = self.request.job.clone().unwrap_or_else(|| inspection.database.clone());
+        let started_at = self.ctx.clock.now();
+        let mut checked = Vec::new();
+        for destination in self.destinations {
+            let writable = destination.check_writable().await;
+            if writable.is_ok() {
+                self.sweep(&**destination, &job, started_at).await;
+            }
+            checked.push((Arc::clone(destination), writable));
+        }
+        self.ctx.cancel.check()?;
+        let id = BackupId::new(started_at, random_u16()?);
+        let dir = backup_dir(&job, &inspection.database, &id);
+        let copies = Copies::begin(checked, &dir).await;
+        let mut begun = Begun { id, job, started_at, inspection, copies, warnings: Vec::new() };
+        // Fewer than are required will not do: then better not to load the server for an hour first.
+        if !self.request.require.is_met(begun.copies.alive(), self.destinations.len())
+            && self.request.require != Require::All
+            || begun.copies.alive() == 0
+        {
+            let because = Error::new(ErrorKind::Failed, "too few destinations can be written to");
+            begun.copies.discard(&because).await;
+            let first = begun.copies.results().into_iter().find_map(|copy| copy.failure);
+            return Err(first.unwrap_or(because));
+        }
+        Ok(begun)
+    }
+
+    /// What interrupted runs left. That it cannot be removed is no reason not to take a backup.
+    async fn sweep(&self, destination: &dyn Destination, job: &str, now: DateTime<Utc>) {
+        match destination.sweep(&Key::encode(job), now).await {
+            Ok(swept) => {
+                for remains in swept {
+                    let destination = destination.name().to_owned();
+                    self.ctx.tell(&Event::Swept { destination, key: remains.name });
+                }
+            }
+            Err(error) => self.ctx.warn(format!(
+                "could not sweep what interrupted runs left in {}: {}",
+                destination.name(),
+                error.one_line()
+            )),
+        }
+    }
+
+    /// Dumps, stores and publishes. On an error the caller discards what was stored.
+    async fn take(&self, begun: &mut Begun) -> Result<Manifest> {
+        let codec = self.request.compression.codec();
+        let mut files = Vec::new();
+        let (sql, globals) = dump_globals(&self.client, &begun.inspection, &self.ctx.cancel).await?;
+        match &globals {
+            Globals::WithPasswords => {}
+            Globals::WithoutPasswords => begun
+                .warnings
+                .push("the passwords of roles are not in the backup: only a superuser may read them".to_owned()),
+            Globals::Missing { reason } => {
+                begun.warnings.push(format!("roles and tablespaces are not in the backup: {reason}"));
+            }
+        }
+        let (data, packed) = self.dump(begun, codec).await?;
+        let progress = self.ctx.phase(Phase::Publish, 0);
+        let copies = &mut begun.copies;
+        files.push(data);
+        if !sql.is_empty() {
+            files.push(put_gzip(copies, "globals.sql.gz", FileKind::Globals, &sql).await?);
+        }
+        let properties = database_sql(&begun.inspection).into_bytes();
+        files.push(put(copies, "database.sql", FileKind::Database, properties).await?);
+        let contents = Contents::new(vec![FileContents {
+            name: files[0].name.clone(),
+            members: packed.members,
+            broken_lines: packed.broken_lines,
+            entries: packed.scan.entries,
+        }]);
+        let (stored, unpacked_bytes) = contents.to_gzip()?;
+        files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
+        let text = restore_txt(&begun.inspection, &files[0].name, &files[0].sha256, codec, !sql.is_empty());
+        files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
+        drop(progress);
+        let entries = contents.entries().filter(|entry| entry.kind != "LARGE OBJECT").count() as u64;
+        let finished_at = self.ctx.clock.now();
+        let keep_for = self.request.keep_for.and_then(|duration| chrono::TimeDelta::from_std(duration).ok());
+        let mut roles = packed.scan.roles;
+        roles.extend(begun.inspection.properties.roles().map(str::to_owned));
+        let manifest = Manifest {
+            format: FORMAT,
+            written_by: format!("pgkeep {}", env!("CARGO_PKG_VERSION")),
+            id: begun.id.clone(),
+            job: begun.job.clone(),
+            database: begun.inspection.database.clone(),
+            label: self.request.label.clone(),
+            pinned: self.request.pinned,
+            keep_until: keep_for.and_then(|duration| begun.started_at.checked_add_signed(duration)),
+            started_at: begun.started_at,
+            finished_at,
+            server: begun.inspection.server.clone(),
+            pg_dump_version: self.client.programs().version.to_string(),
+            codec: codec.name().to_owned(),
+            tables: packed.scan.tables,
+            rows: packed.scan.rows,
+            entries,
+            large_objects: packed.scan.large_objects,
+            sql_bytes: packed.scan.sql_bytes,
+            stored_bytes: files.iter().map(|file| file.bytes).sum(),
+            properties: begun.inspection.properties.clone(),
+            output_settings: begun.inspection.output_settings.clone(),
+            extensions: begun.inspection.extensions.clone(),
+            roles: roles.into_iter().collect(),
+            globals,
+            files,
+            warnings: begun.warnings.clone(),
+        };
+        self.ctx.cancel.check()?;
+        begun.copies.publish(&CompletedBackup::new(manifest.clone())?).await?;
+        self.ctx.tell(&Event::Stored { id: begun.id.clone() });
+        Ok(manifest)
+    }
+
+    /// Streams pg_dump's output to every destination; returns the file only if all of it is whole.
+    async fn dump(&self, begun: &mut Begun, codec: Codec) -> Result<(File, Packed)> {
+        let expected = begun.inspection.size_bytes;
+        let progress = self.ctx.phase(Phase::Dump, expected);
+        let name = data_name(&begun.inspection.database, begun.started_at, codec)?;
+        let mut upload = begun.copies.upload(&name, expected / 4).await?;
+        let dumped = dump_packed(
+            self.ctx,
+            &self.client,
+            self.request.lock_wait_timeout,
+            self.request.compression,
+            &progress,
+            async |chunk| upload.write(&chunk).await,
+        )
+        .await;
+        let finished = begun.copies.finish(upload, dumped.is_ok()).await;
+        // Where every destination failed the dump failed of that, and the destination's error says why.
+        let packed = match (dumped, finished) {
+            (Ok(packed), finished) => finished.map(|()| packed)?,
+            (Err(error), _) if begun.copies.alive() > 0 => return Err(error),
+            (Err(error), finished) => return Err(finished.err().unwrap_or(error)),
+        };
+        let file = File {
+            name,
+            kind: FileKind::Data,
+            bytes: packed.stored_bytes,
+            sha256: packed.sha256.clone(),
+            unpacked_bytes: packed.scan.sql_bytes,
+        };
+        Ok((file, packed))
+    }
+
+    fn never_begun(&self, error: Error) -> BackupOutcome {
+        let database = self.client.connection().database().unwrap_or_default().to_owned();
+        let line = error.one_line();
+        let destination = |destination: &Arc<dyn Destination>| DestinationOutcome {
+            name: destination.name().to_owned(),
+            status: BackupStatus::Failed,
+            error: Some(line.clone()),
+        };
+        BackupOutcome {
+            id: None,
+            job: self.request.job.clone().unwrap_or_else(|| database.clone()),
+            database,
+            status: BackupStatus::Failed,
+            label: self.request.label.clone(),
+            tables: 0,
+            rows: 0,
+            entries: 0,
+            large_objects: 0,
+            sql_bytes: 0,
+            stored_bytes: 0,
+            duration_seconds: 0.0,
+            destinations: self.destinations.iter().map(destination).collect(),
+            warnings: Vec::new(),
+            error: Some(line.clone()),
+            failure: Some(error),
+        }
+    }
+
+    fn outcome(&self, begun: Begun, taken: Result<Manifest>) -> BackupOutcome {
+        let results = begun.copies.results();
+        let all = results.len();
+        let failures: Vec<&Error> = results.iter().filter_map(|copy| copy.failure.as_ref()).collect();
+        let stored = all - failures.len();
+        let (status, failure) = match &taken {
+            Err(error) => (BackupStatus::Failed, Some(copy_of(error))),
+            Ok(_) if stored == all => (BackupStatus::Stored, None),
+            Ok(_) if self.request.require.is_met(stored, all) => (BackupStatus::Partial, None),
+            Ok(_) => {
+                let first = failures.first().map(|error| copy_of(error));
+                let partial = Error::new(ErrorKind::Partial, format!("stored in {stored} of {all} destinations"));
+                let partial = match first {
+                    Some(first) => partial.caused_by(first),
+                    None => partial,
+                };
+                (BackupStatus::Partial, Some(partial))
+            }
+        };
+        let destination = |copy: &super::store::CopyResult| DestinationOutcome {
+            name: copy.name.clone(),
+            status: if copy.failure.is_none() { BackupStatus::Stored } else { BackupStatus::Failed },
+            error: copy.failure.as_ref().map(Error::one_line),
+        };
+        let manifest = taken.ok();
+        let count = |of: fn(&Manifest) -> u64| manifest.as_ref().map_or(0, of);
+        BackupOutcome {
+            id: manifest.is_some().then_some(begun.id),
+            job: begun.job,
+            database: begun.inspection.database,
+            status,
+            label: self.request.label.clone(),
+            tables: count(|manifest| manifest.tables),
+            rows: count(|manifest| manifest.rows),
+            entries: count(|manifest| manifest.entries),
+            large_objects: count(|manifest| manifest.large_objects),
+            sql_bytes: count(|manifest| manifest.sql_bytes),
+            stored_bytes: count(|manifest| manifest.stored_bytes),
+            duration_seconds: 0.0,
+            destinations: results.iter().map(destination).collect(),
+            warnings: begun.warnings,
+            error: failure.as_ref().map(Error::one_line),
+            failure,
+        }
+    }
+}
+
+/// `zenzspa_20261122_020000.sql.gz`.
+fn data_name(database: &str, at: DateTime<Utc>, codec: Codec) -> Result<Key> {
+    let extension = match codec {
+        Codec::Gzip => "gz",
+        Codec::Zstd => "zst",
+    };
+    format!("{}_{}.sql.{extension}", Key::encode(database), at.format("%Y%m%d_%H%M%S")).parse()
+}
+
+async fn put(copies: &mut Copies, name: &str, kind: FileKind, bytes: Vec<u8>) -> Result<File> {
+    let unpacked_bytes = bytes.len() as u64;
+    let name = Key::encode(name);
+    let Stored { bytes, sha256 } = copies.put(&name, Bytes::from(bytes)).await?;
+    Ok(File { name, kind, bytes, sha256, unpacked_bytes })
+}
+
+async fn put_gzip(copies: &mut Copies, name: &str, kind: FileKind, bytes: &[u8]) -> Result<File> {
+    let unpacked_bytes = bytes.len() as u64;
+    let packed = crate::archive::Packer::new(Compression::default())?.pack(bytes)?.to_vec();
+    Ok(File { unpacked_bytes, ..put(copies, name, kind, packed).await? })
 }

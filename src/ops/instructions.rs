@@ -1,1 +1,76 @@
-//! (being written)
+//! What is written beside an archive for the day when pgkeep is not at hand: `RESTORE.txt` and `database.sql`.
+
+use crate::config::Codec;
+use crate::destination::Key;
+use crate::postgres::{Inspection, Without};
+use crate::script::quote_identifier;
+use std::fmt::Write;
+
+/// `database.sql`: the properties of the database, for `psql -v db=NAME`.
+pub(super) fn database_sql(inspection: &Inspection) -> String {
+    // A name that no statement holds by accident, replaced by psql's variable.
+    let placeholder = "pgkeep:database:name";
+    let statements = inspection.properties.alter_statements(placeholder, Without::default());
+    let mut sql = format!(
+        "-- The properties of the database {} itself, which pg_dump leaves out.\n\
+         -- Run this last, with the new database's name:\n\
+         --   psql -X -v ON_ERROR_STOP=1 -v db=NEWNAME -d NEWNAME -f database.sql\n\n",
+        one_line(&inspection.database)
+    );
+    for statement in statements {
+        sql.push_str(&statement.replace(&quote_identifier(placeholder), ":\"db\""));
+        sql.push('\n');
+    }
+    sql
+}
+
+/// `RESTORE.txt`.
+pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, codec: Codec, globals: bool) -> String {
+    let unpack = match codec {
+        Codec::Gzip => "gunzip -c",
+        Codec::Zstd => "zstd -dc",
+    };
+    let create = inspection
+        .properties
+        .create_statement("restored", inspection.server.version_num)
+        .replace("\"restored\"", "restored")
+        .replace('\'', "'\\''");
+    let mut text = format!(
+        "How to restore this backup without pgkeep\n\
+         =========================================\n\n\
+         {data} is what pg_dump wrote of the database {database}, compressed.\n\
+         It needs PostgreSQL {major} or newer, and psql of the same age. In this folder:\n\n\
+         1. Check the file. The line must end in OK.\n\n    \
+            echo \"{sha256}  {data}\" | sha256sum -c\n\n\
+         2. Make a new, empty database; here it is called restored. Never load into one that is in use.\n\n    \
+            psql -X -d postgres -c '{create}'\n\n",
+        database = one_line(&inspection.database),
+        major = inspection.server.major(),
+    );
+    let mut step = 3;
+    if globals {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "{step}. On a server that does not have the roles yet: make them. Errors that say \"already exists\" are\n   \
+             harmless. Read the file first if other databases live on the server: it sets passwords too.\n\n    \
+             gunzip -c globals.sql.gz | psql -X -d postgres\n\n"
+        );
+        step += 1;
+    }
+    let _ = write!(
+        text,
+        "{step}. Load it. It stops at the first error.\n\n    \
+         {unpack} {data} | psql -X -v ON_ERROR_STOP=1 -d restored\n\n\
+         {}. Give the database its own settings, owner and privileges, and gather statistics.\n\n    \
+         psql -X -v ON_ERROR_STOP=1 -v db=restored -d restored -f database.sql\n    \
+         psql -X -d restored -c 'ANALYZE'\n\n\
+         With pgkeep all of this, and the proof that every row came back, is: pgkeep restore BACKUP --into restored\n",
+        step + 1
+    );
+    text
+}
+
+fn one_line(name: &str) -> String {
+    name.replace(['\n', '\r'], " ")
+}

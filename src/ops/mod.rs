@@ -7,6 +7,7 @@ mod backup;
 mod catalog;
 mod context;
 mod drill;
+mod dump;
 mod fetch;
 mod globals;
 mod instructions;

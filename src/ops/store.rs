@@ -1,1 +1,240 @@
-//! (being written)
+//! Storing one backup in several destinations at once: one that fails drops out, and the others go on.
+
+use crate::catalogue::{CompletedBackup, Draft};
+use crate::destination::{Destination, Key, Stored, Upload};
+use crate::error::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How many chunks wait for each destination: a slow one then slows the dump, and fills no memory.
+const WAITING: usize = 2;
+
+/// A backup being written to several destinations.
+pub(super) struct Copies {
+    copies: Vec<Copy>,
+}
+
+struct Copy {
+    name: String,
+    state: State,
+}
+
+enum State {
+    Writing(Draft),
+    Published,
+    Failed(Error),
+}
+
+/// What became of one destination.
+pub(super) struct CopyResult {
+    pub(super) name: String,
+    pub(super) failure: Option<Error>,
+}
+
+impl Copies {
+    /// Claims `dir` at every destination that was found writable; the others have failed already.
+    pub(super) async fn begin(destinations: Vec<(Arc<dyn Destination>, Result<()>)>, dir: &Key) -> Self {
+        let mut copies = Vec::new();
+        for (destination, writable) in destinations {
+            let name = destination.name().to_owned();
+            let draft = match writable {
+                Ok(()) => Draft::begin(destination, dir.clone()).await,
+                Err(error) => Err(error),
+            };
+            let state = draft.map_or_else(State::Failed, State::Writing);
+            copies.push(Copy { name, state });
+        }
+        Self { copies }
+    }
+
+    /// How many destinations have not failed.
+    pub(super) fn alive(&self) -> usize {
+        self.copies.iter().filter(|copy| !matches!(copy.state, State::Failed(_))).count()
+    }
+
+    /// An error if every destination has failed: the first one's.
+    fn check(&self) -> Result<()> {
+        if self.alive() > 0 {
+            return Ok(());
+        }
+        let first = self.copies.iter().find_map(|copy| match &copy.state {
+            State::Failed(error) => Some(copy_of(error)),
+            State::Writing(_) | State::Published => None,
+        });
+        Err(first.unwrap_or_else(|| Error::new(ErrorKind::Usage, "no destination was given")))
+    }
+
+    /// Stores a small file everywhere.
+    pub(super) async fn put(&mut self, name: &Key, bytes: Bytes) -> Result<Stored> {
+        let mut stored = None;
+        for copy in &mut self.copies {
+            if let State::Writing(draft) = &mut copy.state {
+                match draft.put(name, bytes.clone()).await {
+                    Ok(done) => stored = Some(done),
+                    Err(error) => copy.fail(error).await,
+                }
+            }
+        }
+        self.check()?;
+        stored.ok_or_else(|| Error::new(ErrorKind::Failed, format!("{name} was stored nowhere")))
+    }
+
+    /// Begins to upload a file of unknown length everywhere.
+    pub(super) async fn upload(&mut self, name: &Key, expected_bytes: u64) -> Result<FanOut> {
+        let mut branches = Vec::new();
+        for (index, copy) in self.copies.iter_mut().enumerate() {
+            let State::Writing(draft) = &mut copy.state else { continue };
+            match draft.upload(name, expected_bytes).await {
+                Ok(upload) => branches.push(Branch::start(index, upload)),
+                Err(error) => copy.fail(error).await,
+            }
+        }
+        self.check()?;
+        Ok(FanOut { name: name.clone(), branches })
+    }
+
+    /// Ends an upload everywhere: `complete` makes the file visible, otherwise every trace is removed.
+    pub(super) async fn finish(&mut self, fan_out: FanOut, complete: bool) -> Result<()> {
+        let FanOut { name, branches } = fan_out;
+        let mut endings = Vec::new();
+        for branch in branches {
+            let Branch { copy, sender, task } = branch;
+            if complete {
+                // A task that is gone has its error to tell.
+                let _ = sender.send(Piece::Complete).await;
+            }
+            drop(sender);
+            endings.push((copy, task));
+        }
+        for (index, task) in endings {
+            let ended = task
+                .await
+                .unwrap_or_else(|panic| Err(Error::new(ErrorKind::Failed, "an upload panicked").caused_by(panic)));
+            let Some(copy) = self.copies.get_mut(index) else { continue };
+            match (ended, &mut copy.state) {
+                (Ok(Some(stored)), State::Writing(draft)) => draft.add(name.clone(), stored),
+                (Err(error), State::Writing(_)) => copy.fail(error).await,
+                _ => {}
+            }
+        }
+        self.check()
+    }
+
+    /// Makes the backup exist wherever everything was stored.
+    pub(super) async fn publish(&mut self, backup: &CompletedBackup) -> Result<()> {
+        for copy in &mut self.copies {
+            match std::mem::replace(&mut copy.state, State::Published) {
+                State::Writing(draft) => {
+                    if let Err(error) = draft.publish(backup).await {
+                        copy.state = State::Failed(error);
+                    }
+                }
+                other => copy.state = other,
+            }
+        }
+        self.check()
+    }
+
+    /// Removes what was stored, everywhere. Returns what could not be removed; the next sweep tries again.
+    pub(super) async fn discard(&mut self, because: &Error) -> Vec<Error> {
+        let mut failed = Vec::new();
+        for copy in &mut self.copies {
+            if let State::Writing(_) = copy.state
+                && let State::Writing(draft) = std::mem::replace(&mut copy.state, State::Failed(copy_of(because)))
+                && let Err(error) = draft.discard().await
+            {
+                failed.push(error);
+            }
+        }
+        failed
+    }
+
+    /// What became of each destination.
+    pub(super) fn results(self) -> Vec<CopyResult> {
+        let result = |copy: Copy| CopyResult {
+            name: copy.name,
+            failure: match copy.state {
+                State::Failed(error) => Some(error),
+                State::Published => None,
+                State::Writing(_) => Some(Error::new(ErrorKind::Failed, "the backup was not published")),
+            },
+        };
+        self.copies.into_iter().map(result).collect()
+    }
+}
+
+impl Copy {
+    /// Records the failure and removes what was stored; what cannot be removed the next sweep will.
+    async fn fail(&mut self, error: Error) {
+        if let State::Writing(draft) = std::mem::replace(&mut self.state, State::Failed(error)) {
+            let _ = draft.discard().await;
+        }
+    }
+}
+
+/// An error that stands for the same failure elsewhere.
+pub(super) fn copy_of(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.one_line());
+    match error.hint_text() {
+        Some(hint) => copy.hint(hint),
+        None => copy,
+    }
+}
+
+enum Piece {
+    Bytes(Bytes),
+    Complete,
+}
+
+/// One file on its way to several destinations.
+pub(super) struct FanOut {
+    name: Key,
+    branches: Vec<Branch>,
+}
+
+struct Branch {
+    copy: usize,
+    sender: mpsc::Sender<Piece>,
+    task: JoinHandle<Result<Option<Stored>>>,
+}
+
+impl Branch {
+    fn start(copy: usize, upload: Box<dyn Upload>) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self { copy, sender, task: tokio::spawn(carry(upload, receiver)) }
+    }
+}
+
+/// Writes what comes. If the sender goes without saying that it is complete, the upload is given up.
+async fn carry(mut upload: Box<dyn Upload>, mut pieces: mpsc::Receiver<Piece>) -> Result<Option<Stored>> {
+    while let Some(piece) = pieces.recv().await {
+        match piece {
+            Piece::Bytes(bytes) => {
+                if let Err(error) = upload.write(bytes).await {
+                    // The first error is the one to tell.
+                    let _ = upload.abort().await;
+                    return Err(error);
+                }
+            }
+            Piece::Complete => return upload.complete().await.map(Some),
+        }
+    }
+    upload.abort().await.map(|()| None)
+}
+
+impl FanOut {
+    /// Hands `bytes` to every destination that has not failed; waits for the slowest.
+    pub(super) async fn write(&mut self, bytes: &Bytes) -> Result<()> {
+        let mut alive = false;
+        for branch in &self.branches {
+            alive |= branch.sender.send(Piece::Bytes(bytes.clone())).await.is_ok();
+        }
+        if alive {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Failed, format!("every destination of {} failed", self.name)))
+        }
+    }
+}

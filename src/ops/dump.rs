@@ -1,0 +1,164 @@
+//! Running pg_dump: into an archive, or, for a proof, through the scanner into nothing.
+
+use super::Context;
+use crate::archive::{Packed, Packing};
+use crate::config::Compression;
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::event::Progress;
+use crate::postgres::{Client, blockers, unreadable_tables};
+use crate::process::{Invocation, Status, Stdout};
+use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
+use bytes::Bytes;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How many packed chunks wait between the archive's writer and the fan-out.
+const WAITING: usize = 2;
+
+/// How much a proof reads at once.
+const READ_BYTES: usize = 1 << 20;
+
+fn pg_dump(client: &Client, lock_wait: Duration) -> Result<Invocation> {
+    // A zero would mean no limit at all.
+    let milliseconds = lock_wait.as_millis().max(1);
+    Ok(client
+        .invoke(client.programs().pg_dump())?
+        .args(["--no-password".to_owned(), format!("--lock-wait-timeout={milliseconds}")])
+        .stdout(Stdout::Pipe))
+}
+
+/// Dumps the database and hands packed chunks to `deliver`. Returns only what is whole: pg_dump exited with 0, its closing
+/// line was seen outside of everything else, and nothing is in the script that must not be.
+pub(super) async fn dump_packed<F>(
+    ctx: &Context,
+    client: &Client,
+    lock_wait: Duration,
+    compression: Compression,
+    progress: &Arc<Progress>,
+    mut deliver: F,
+) -> Result<Packed>
+where
+    F: AsyncFnMut(Bytes) -> Result<()>,
+{
+    let mut running = pg_dump(client, lock_wait)?.spawn().await?;
+    let source = running.stdout.take().ok_or_else(no_output)?;
+    let packing = Packing { compression, threads: ctx.threads(), progress: Arc::clone(progress) };
+    let (sender, mut chunks) = mpsc::channel::<Bytes>(WAITING);
+    let packer = tokio::task::spawn_blocking(move || {
+        let gone = |_| Error::new(ErrorKind::Failed, "the archive is not wanted any more");
+        packing.run(source, |bytes| sender.blocking_send(bytes).map_err(gone))
+    });
+    // When nobody takes chunks any more the packer stops, its end of the pipe closes, and pg_dump ends by that.
+    let carry = async move {
+        while let Some(chunk) = chunks.recv().await {
+            deliver(chunk).await?;
+        }
+        Ok(())
+    };
+    let (status, carried) = tokio::join!(running.wait(&ctx.cancel), carry);
+    let packed =
+        packer.await.map_err(|source| Error::new(ErrorKind::Failed, "the packer panicked").caused_by(source))?;
+    // In the order of what caused what: a stop, a destination, pg_dump, the packer.
+    ctx.cancel.check()?;
+    let status = status?;
+    carried?;
+    if !status.success() {
+        return Err(explain(ctx, client, &status).await);
+    }
+    let packed = packed?;
+    check_scan(client, &packed.scan)?;
+    Ok(packed)
+}
+
+/// Dumps the database through the scanner into nothing.
+pub(super) async fn dump_scanned(
+    ctx: &Context,
+    client: &Client,
+    orders: ColumnOrder,
+    progress: &Arc<Progress>,
+) -> Result<Scan> {
+    let mut running = pg_dump(client, Duration::from_secs(60))?.spawn().await?;
+    let source = running.stdout.take().ok_or_else(no_output)?;
+    let progress = Arc::clone(progress);
+    let scanning = tokio::task::spawn_blocking(move || scan(source, orders, &progress));
+    let status = running.wait(&ctx.cancel).await;
+    let scanned =
+        scanning.await.map_err(|source| Error::new(ErrorKind::Failed, "the scanner panicked").caused_by(source))?;
+    ctx.cancel.check()?;
+    let status = status?;
+    if !status.success() {
+        return Err(explain(ctx, client, &status).await);
+    }
+    let scanned = scanned?;
+    check_scan(client, &scanned)?;
+    Ok(scanned)
+}
+
+fn scan(mut source: impl Read, orders: ColumnOrder, progress: &Progress) -> Result<Scan> {
+    let mut scanner = Scanner::new(orders, Omit::default());
+    let mut buffer = vec![0; READ_BYTES];
+    let mut rows = 0;
+    loop {
+        let read = source.read(&mut buffer).doing(|| "cannot read from pg_dump".to_owned())?;
+        if read == 0 {
+            return Ok(scanner.finish());
+        }
+        scanner.feed(&buffer[..read]);
+        progress.advance(read as u64, scanner.rows() - rows);
+        rows = scanner.rows();
+    }
+}
+
+fn no_output() -> Error {
+    Error::new(ErrorKind::Failed, "pg_dump has no output to read")
+}
+
+fn check_scan(client: &Client, scan: &Scan) -> Result<()> {
+    let subject = client.connection().describe();
+    if !scan.complete {
+        return Err(Error::new(
+            ErrorKind::Failed,
+            format!("pg_dump of {subject} ended without an error, but before its closing line"),
+        )
+        .hint("nothing was stored; check the pg_dump program that was used, and try again"));
+    }
+    if let Some(violation) = scan.violations.first() {
+        return Err(Error::new(
+            ErrorKind::Failed,
+            format!("pg_dump of {subject} wrote {} in line {}", violation.what, violation.line),
+        )
+        .hint("this is not what pg_dump writes; nothing was stored. Check the pg_dump program that was used"));
+    }
+    Ok(())
+}
+
+/// pg_dump's failure, with what can be found out about its cause.
+async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
+    let error = client.failure("pg_dump", status);
+    let said = &status.stderr;
+    if said.contains("permission denied")
+        && let Ok(tables) = unreadable_tables(client, &ctx.cancel).await
+        && !tables.is_empty()
+    {
+        let role = quote_identifier(&client.connection().user());
+        let shown = tables.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if tables.len() > 20 { format!(" (and {} more)", tables.len() - 20) } else { String::new() };
+        return error.hint(format!("the role may not read {shown}{more}; run: GRANT SELECT ON {shown} TO {role}; or GRANT pg_read_all_data TO {role};"));
+    }
+    if said.contains("lock timeout")
+        && let Ok(blockers) = blockers(client, &ctx.cancel).await
+        && !blockers.is_empty()
+    {
+        let one = |blocker: &crate::postgres::Blocker| {
+            let since = blocker.since.as_deref().map(|at| format!(" since {at}")).unwrap_or_default();
+            format!("{} is locked by pid {} of {}{since}", blocker.table, blocker.pid, blocker.who)
+        };
+        let all = blockers.iter().take(5).map(one).collect::<Vec<_>>().join("; ");
+        return error.hint(format!(
+            "{all}; try again when it is done, end it with pg_terminate_backend(PID), or raise lock_wait_timeout"
+        ));
+    }
+    error
+}
