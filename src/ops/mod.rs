@@ -5,6 +5,7 @@
 
 mod backup;
 mod catalog;
+mod check;
 mod context;
 mod drill;
 mod dump;
@@ -18,6 +19,7 @@ mod verify;
 
 pub use backup::{BackupRequest, backup};
 pub use catalog::{Backup, Catalog, open_destination};
+pub use check::contents;
 pub use context::Context;
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;

@@ -1,0 +1,287 @@
+//! Reading a copy of a backup again, byte for byte, and comparing it with what its manifest and index say.
+
+use super::{Backup, Context};
+use crate::archive::{Broken, Contents, FileContents, Unpacked, Unpacking};
+use crate::catalogue::{File, FileKind, Manifest};
+use crate::config::Codec;
+use crate::destination::{Destination, Key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Phase, Progress};
+use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner};
+use sha2::{Digest, Sha256};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much of a file is read at once where its members are not known.
+const READ_BYTES: u64 = 4 << 20;
+
+/// How many tables a problem names.
+const NAMED: usize = 5;
+
+/// What was found out about one copy.
+pub(super) struct Checked {
+    /// What is wrong, each a line that names the file. Empty: the copy is intact.
+    pub(super) problems: Vec<String>,
+    /// Whether something is not there at all.
+    pub(super) missing: bool,
+    /// The index, unless it is damaged or was not asked for.
+    pub(super) contents: Option<Contents>,
+    /// What each data file held, in order; empty after a quick check.
+    pub(super) scans: Vec<Scan>,
+}
+
+/// How much is read.
+#[derive(Debug, Clone)]
+pub(super) enum Depth {
+    /// Sizes and digests of the stored bytes.
+    Digests,
+    /// And every member unpacked, every row counted and fingerprinted, noting what a restore leaves out.
+    Rows(Omit),
+}
+
+/// Reads the index of `manifest`'s backup at `destination`.
+pub(super) async fn read_contents(destination: &dyn Destination, manifest: &Manifest) -> Result<Contents> {
+    let missing = || Error::new(ErrorKind::Damaged, format!("the manifest of {} names no index", manifest.dir()));
+    let file = manifest.files_of(FileKind::Contents).next().ok_or_else(missing)?;
+    let key = manifest.dir().join(file.name.as_str());
+    let stored = destination.read(&key, 0..file.bytes).await?;
+    let digest = hex::encode(Sha256::digest(&stored));
+    if digest != file.sha256 {
+        return Err(Error::new(ErrorKind::Damaged, digest_problem(&file.name, &digest, &file.sha256)));
+    }
+    Contents::from_gzip(&stored, file.unpacked_bytes)
+}
+
+/// The index of `backup`, from the first copy that has it whole.
+pub async fn contents(ctx: &Context, backup: &Backup) -> Result<Contents> {
+    let mut first = None;
+    for copy in &backup.copies {
+        ctx.cancel.check()?;
+        match read_contents(&**copy, &backup.manifest).await {
+            Ok(contents) => return Ok(contents),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", backup.manifest.dir()))))
+}
+
+/// The copy of `backup` that is intact, after reading all of it: the first, or the next if that is damaged, which is said.
+/// Every copy damaged is an error of kind `Damaged` that tells what is wrong with the first.
+pub(super) async fn intact_copy(
+    ctx: &Context,
+    backup: &Backup,
+    omit: &Omit,
+) -> Result<(Arc<dyn Destination>, Contents, Vec<Scan>)> {
+    let mut first = None;
+    for copy in &backup.copies {
+        let checked = check(ctx, copy, &backup.manifest, &Depth::Rows(omit.clone())).await;
+        let error = match checked {
+            Ok(Checked { problems, contents: Some(contents), scans, .. }) if problems.is_empty() => {
+                return Ok((Arc::clone(copy), contents, scans));
+            }
+            Ok(checked) => {
+                Error::new(ErrorKind::Damaged, format!("backup {} in {} is damaged", backup.manifest.id, copy.name()))
+                    .caused_by(checked.problems.join("; "))
+                    .hint("try another backup; `pgkeep backup verify --all` tells which are intact")
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => return Err(error),
+            Err(error) => error,
+        };
+        ctx.warn(format!("the copy in {} cannot be used: {}", copy.name(), error.one_line()));
+        first = first.or(Some(error));
+    }
+    Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", backup.manifest.dir()))))
+}
+
+/// Reads the copy of `manifest`'s backup at `destination`. An error means that it could not be read, not that it is bad.
+pub(super) async fn check(
+    ctx: &Context,
+    destination: &Arc<dyn Destination>,
+    manifest: &Manifest,
+    depth: &Depth,
+) -> Result<Checked> {
+    let progress = ctx.phase(Phase::Check, manifest.sql_bytes);
+    let mut checked = Checked { problems: Vec::new(), missing: false, contents: None, scans: Vec::new() };
+    match read_contents(&**destination, manifest).await {
+        Ok(contents) => checked.contents = Some(contents),
+        Err(error) => checked.record("the index", error)?,
+    }
+    let dir = manifest.dir();
+    let codec = manifest.codec.parse::<Codec>();
+    let mut data = 0;
+    for file in &manifest.files {
+        ctx.cancel.check()?;
+        let key = dir.join(file.name.as_str());
+        match destination.head(&key).await {
+            Ok(object) if object.bytes == file.bytes => {}
+            Ok(object) => {
+                let problem = format!("{} holds {} bytes instead of {}", file.name, object.bytes, file.bytes);
+                checked.problems.push(problem);
+                continue;
+            }
+            Err(error) => {
+                checked.record(file.name.as_str(), error)?;
+                continue;
+            }
+        }
+        let index = checked.contents.as_ref().and_then(|contents| contents.files.get(data)).cloned();
+        data += usize::from(file.kind == FileKind::Data);
+        match (file.kind, depth, index, &codec) {
+            (FileKind::Contents, ..) => {}
+            (FileKind::Data, Depth::Rows(omit), Some(index), Ok(codec)) => {
+                let reading = Reading { ctx, destination, file, key, codec: *codec, progress: &progress };
+                reading.data(index, omit.clone(), &mut checked).await?;
+            }
+            _ => {
+                let digest = digest(ctx, &**destination, &key, file.bytes, &progress).await;
+                match digest {
+                    Ok(digest) if digest == file.sha256 => {}
+                    Ok(digest) => checked.problems.push(digest_problem(&file.name, &digest, &file.sha256)),
+                    Err(error) => checked.record(file.name.as_str(), error)?,
+                }
+            }
+        }
+    }
+    if let Err(error) = codec {
+        checked.problems.push(format!("the manifest names a codec that is not known: {error}"));
+    }
+    Ok(checked)
+}
+
+fn digest_problem(name: &Key, found: &str, expected: &str) -> String {
+    format!("{name} has changed: its SHA-256 is {found} instead of {expected}")
+}
+
+impl Checked {
+    /// What is gone or damaged is a finding about the copy; anything else a failure to look.
+    fn record(&mut self, what: &str, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::NotFound => {
+                self.missing = true;
+                self.problems.push(format!("{what} is missing"));
+                Ok(())
+            }
+            ErrorKind::Damaged | ErrorKind::Version | ErrorKind::Refused => {
+                self.problems.push(error.one_line());
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+async fn digest(
+    ctx: &Context,
+    destination: &dyn Destination,
+    key: &Key,
+    bytes: u64,
+    progress: &Progress,
+) -> Result<String> {
+    let mut digest = Sha256::new();
+    let mut at = 0;
+    while at < bytes {
+        ctx.cancel.check()?;
+        let end = bytes.min(at + READ_BYTES);
+        let piece = destination.read(key, at..end).await?;
+        progress.stored_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        digest.update(&piece);
+        at = end;
+    }
+    Ok(hex::encode(digest.finalize()))
+}
+
+/// One data file being read with its index.
+struct Reading<'a> {
+    ctx: &'a Context,
+    destination: &'a Arc<dyn Destination>,
+    file: &'a File,
+    key: Key,
+    codec: Codec,
+    progress: &'a Arc<Progress>,
+}
+
+impl Reading<'_> {
+    async fn data(self, index: FileContents, omit: Omit, checked: &mut Checked) -> Result<()> {
+        let name = &self.file.name;
+        let stored: u64 = index.members.iter().map(|member| member.stored_bytes).sum();
+        let sql: u64 = index.members.iter().map(|member| member.sql_bytes).sum();
+        if (stored, sql) != (self.file.bytes, self.file.unpacked_bytes) || index.name != *name {
+            checked
+                .problems
+                .push(format!("the index does not fit {name}: it covers {stored} bytes of {}", self.file.bytes));
+            return Ok(());
+        }
+        let scanner = Arc::new(Mutex::new(Scanner::new(ColumnOrder::new(), omit)));
+        let consumer = Arc::clone(&scanner);
+        let progress = Arc::clone(self.progress);
+        let mut rows = 0;
+        let unpacking = Unpacking {
+            destination: Arc::clone(self.destination),
+            key: self.key,
+            codec: self.codec,
+            members: index.members.clone(),
+            threads: self.ctx.threads(),
+            progress: Arc::clone(self.progress),
+        };
+        let unpacked = unpacking
+            .run(&self.ctx.cancel, move |sql| {
+                let mut scanner = consumer.lock().unwrap_or_else(PoisonError::into_inner);
+                scanner.feed(sql);
+                progress.advance(0, scanner.rows() - rows);
+                rows = scanner.rows();
+                Ok(())
+            })
+            .await;
+        let Unpacked { sha256, broken } = match unpacked {
+            Ok(unpacked) => unpacked,
+            Err(error) => return checked.record(name.as_str(), error),
+        };
+        if sha256 != self.file.sha256 {
+            checked.problems.push(digest_problem(name, &sha256, &self.file.sha256));
+        }
+        checked.problems.extend(broken.iter().map(|broken| broken_problem(name, broken, &index)));
+        let scanner = std::mem::take(&mut *scanner.lock().unwrap_or_else(PoisonError::into_inner));
+        if broken.is_empty() {
+            let scan = scanner.finish();
+            compare(name, &scan, &index, &mut checked.problems);
+            checked.scans.push(scan);
+        }
+        Ok(())
+    }
+}
+
+fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents) -> String {
+    let entries: Vec<&Entry> = index.entries_within(sql.start, sql.end).collect();
+    let tables: Vec<String> =
+        entries.iter().filter_map(|entry| entry.table.as_ref()).map(|table| table.name()).collect();
+    let others = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
+    let held: Vec<String> = if tables.is_empty() { others.collect() } else { tables };
+    let more = if held.len() > NAMED { format!(" and {} more", held.len() - NAMED) } else { String::new() };
+    let named = held.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    format!("{name}: {why}; SQL bytes {} to {} held {named}{more}", sql.start, sql.end)
+}
+
+/// What the unpacked SQL holds must be what the index says it held when it was dumped.
+fn compare(name: &Key, scan: &Scan, index: &FileContents, problems: &mut Vec<String>) {
+    if !scan.complete {
+        problems.push(format!("{name} does not end as pg_dump ends a dump"));
+    }
+    for violation in &scan.violations {
+        problems.push(format!("{name}: line {} holds {}", violation.line, violation.what));
+    }
+    if scan.entries.len() != index.entries.len() {
+        problems.push(format!("{name} holds {} entries instead of {}", scan.entries.len(), index.entries.len()));
+    }
+    for (found, expected) in scan.entries.iter().zip(&index.entries) {
+        if found == expected {
+            continue;
+        }
+        problems.push(match (&found.table, &expected.table) {
+            (Some(found), Some(expected)) if found.rows != expected.rows => {
+                format!("{name}: {} holds {} rows instead of {}", expected.name(), found.rows, expected.rows)
+            }
+            (Some(_), Some(expected)) => format!("{name}: the rows of {} have changed", expected.name()),
+            _ => format!("{name}: {} {} has changed", expected.kind, expected.name),
+        });
+    }
+}
