@@ -30,13 +30,18 @@ step() {
 STEP=
 trap '[ $? = 0 ] || [ -z "$STEP" ] || printf "error: %s: failed, for the reason above\n" "$STEP" >&2' EXIT
 
+# can_be_root: is this root, or is there a sudo that will do, with a password only where somebody can give it?
+can_be_root() {
+    [ "$(id -u)" = 0 ] && return 0
+    command -v sudo >/dev/null || return 1
+    sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ]; }
+}
+
 # as_root COMMAND...: runs COMMAND as root, asking for a password only where somebody can answer.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        sudo -n "$@"
-    elif command -v sudo >/dev/null && [ -t 0 ] && [ -t 2 ]; then
+    elif can_be_root; then
         sudo "$@"
     else
         die "this needs root, and sudo does not allow it without a password: $*" "run that command as root, then start again"
@@ -128,7 +133,7 @@ setup_rust() {
     local want suffix newest
     want=$(rust_wanted)
     [ -n "$want" ] || die "Cargo.toml has no rust-version"
-    if ! find_rust && command -v apt-get >/dev/null; then
+    if ! find_rust && command -v apt-get >/dev/null && can_be_root; then
         apt_update || true
         newest=$(apt-cache search --names-only '^cargo-1\.[0-9]+$' | awk '{ sub("cargo", "", $1); print $1 }' | sort -V | tail -n 1)
         for suffix in "" -web $newest; do
@@ -143,7 +148,7 @@ setup_rust() {
                 PATH="$(dirname "$(rustup which --toolchain stable cargo)"):$PATH"
         fi
     fi
-    find_rust || die "Rust $want or newer is needed, and apt has none" \
+    find_rust || die "Rust $want or newer is needed, and could not be had from apt" \
         "install it with rustup (https://rustup.rs: 'rustup toolchain install stable'), then start again"
 }
 
