@@ -13,6 +13,7 @@ mod fetch;
 mod globals;
 mod instructions;
 mod outcome;
+mod prove;
 mod restore;
 mod store;
 mod verify;

@@ -1,5 +1,6 @@
 //! Throwaway clusters: a PostgreSQL of our own in a temp folder, reachable by nobody else, gone afterwards.
 
+use super::connection::system_environment;
 use super::{Connection, Programs};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ pub struct Cluster {
     server: Option<Running>,
     folder: Option<PathBuf>,
     superuser: String,
+    user: Option<RunAs>,
     _mark: File,
 }
 
@@ -64,8 +66,13 @@ impl Cluster {
             }
         };
         // From here on dropping the cluster cleans up.
-        let mut cluster =
-            Self { server: None, folder: Some(folder.clone()), superuser: options.superuser.clone(), _mark: mark };
+        let mut cluster = Self {
+            server: None,
+            folder: Some(folder.clone()),
+            superuser: options.superuser.clone(),
+            user: user.clone(),
+            _mark: mark,
+        };
         let data = folder.join("data");
         let superuser = format!("--username={}", options.superuser);
         let data_arg = prefixed("--pgdata=", &data);
@@ -73,7 +80,7 @@ impl Cluster {
         let initdb = Invocation::new(programs.initdb())
             .args([data_arg, superuser.into()])
             .args(fixed)
-            .env(server_environment())
+            .env(system_environment())
             .dir(&folder)
             .run_as(user.clone());
         let made = initdb.capture(cancel).await.map_err(|error| could_not_run("initdb could not be run", error))?;
@@ -101,7 +108,7 @@ impl Cluster {
         }
         let server = Invocation::new(programs.postgres())
             .args(arguments)
-            .env(server_environment())
+            .env(system_environment())
             .dir(&folder)
             .run_as(user)
             .orphan(Orphan::Quit);
@@ -137,9 +144,20 @@ impl Cluster {
         }
     }
 
-    /// Stops the server but leaves the folder to the user.
-    pub fn keep(mut self) -> Option<PathBuf> {
-        self.folder.take()
+    /// Stops the server in order, so that its data can be started again, and leaves the folder to the user.
+    pub async fn keep(mut self) -> Result<Option<PathBuf>> {
+        if let Some(mut server) = self.server.take() {
+            server.stop().await?;
+        }
+        Ok(self.folder.take())
+    }
+
+    /// A new empty folder beside its data that the server may write to, for a tablespace.
+    pub fn make_folder(&self, prefix: &str) -> Result<PathBuf> {
+        let gone = || Error::new(ErrorKind::CouldNotRun, "the throwaway cluster is gone");
+        let path = self.folder.as_ref().ok_or_else(gone)?.join(format!("{prefix}{}", crate::id::random_hex(4)?));
+        private_folder(&path, self.user.as_ref()).doing(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
     }
 
     /// The last line of `postmaster.pid` says `ready` once connections are taken: `pg_ctl` waits for the same.
@@ -209,32 +227,27 @@ fn socket_friendly_temp() -> PathBuf {
     if cfg!(unix) && temp.as_os_str().len() > 60 { PathBuf::from("/tmp") } else { temp }
 }
 
-fn server_environment() -> Vec<(OsString, OsString)> {
-    let inherited = ["PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
-    let mut env: Vec<(OsString, OsString)> =
-        inherited.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
-    env.push(("LC_ALL".into(), "C".into()));
-    env.push(("TZ".into(), "UTC".into()));
-    env
-}
-
 fn make_folder(base: &Path, user: Option<&RunAs>) -> Result<PathBuf> {
     let folder = base.join(format!("{PREFIX}{}", crate::id::random_hex(6)?));
-    let make = |path: &Path| {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path)?;
-        #[cfg(unix)]
-        if let Some(user) = user {
-            std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))?;
-        }
-        #[cfg(not(unix))]
-        let _ = user;
-        std::io::Result::Ok(())
-    };
-    make(&folder).and_then(|()| make(&folder.join("s"))).doing(|| format!("cannot create {}", folder.display()))?;
+    private_folder(&folder, user)
+        .and_then(|()| private_folder(&folder.join("s"), user))
+        .doing(|| format!("cannot create {}", folder.display()))?;
     Ok(folder)
+}
+
+/// Creates a folder that only the server's user can enter.
+fn private_folder(path: &Path, user: Option<&RunAs>) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    #[cfg(unix)]
+    if let Some(user) = user {
+        std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    #[cfg(not(unix))]
+    let _ = user;
+    Ok(())
 }
 
 fn mark(folder: &Path) -> Result<File> {

@@ -10,6 +10,8 @@ pub struct Without {
     pub owner: bool,
     /// Not the privileges.
     pub privileges: bool,
+    /// Not the comment: that of a scratch database is its mark, until it gets its final name.
+    pub comment: bool,
 }
 
 /// Settings whose value is a list of names, each quoted by itself: `GUC_LIST_QUOTE` in PostgreSQL's `guc_tables.c`.
@@ -61,8 +63,8 @@ impl DatabaseProperties {
         if !without.owner {
             statements.push(format!("ALTER DATABASE {database} OWNER TO {};", quote_identifier(&self.owner)));
         }
-        if let Some(comment) = &self.comment {
-            statements.push(format!("COMMENT ON DATABASE {database} IS {};", literal(comment)));
+        if !without.comment && self.comment.is_some() {
+            statements.push(self.comment_statement(name));
         }
         if let Some(privileges) = &self.privileges
             && !without.privileges
@@ -88,6 +90,12 @@ impl DatabaseProperties {
             statements.push(format!("ALTER DATABASE {database} CONNECTION LIMIT {};", self.connection_limit));
         }
         statements
+    }
+
+    /// The statement that gives the database `name` its comment, or takes away one it has.
+    pub fn comment_statement(&self, name: &str) -> String {
+        let comment = self.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
+        format!("COMMENT ON DATABASE {} IS {comment};", quote_identifier(name))
     }
 
     /// The roles that [`DatabaseProperties::alter_statements`] names.

@@ -41,6 +41,11 @@ pub fn service_user() -> Option<RunAs> {
     Some(RunAs { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() })
 }
 
+/// The name of this computer, where it has one.
+pub fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
+}
+
 /// Whether a process with this id exists.
 pub fn is_alive(pid: u32) -> bool {
     match nix::sys::signal::kill(Pid::from_raw(pid as i32), None) {

@@ -26,6 +26,11 @@ pub fn service_user() -> Option<RunAs> {
     None
 }
 
+/// The name of this computer, where it has one.
+pub fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
+}
+
 /// Windows tells this only through handles; callers then go by age.
 pub fn is_alive(_pid: u32) -> bool {
     true

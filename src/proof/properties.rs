@@ -29,8 +29,10 @@ pub fn compare_properties(
     if !without.owner {
         check("owner", expected.owner.clone(), found.owner.clone());
     }
-    let none = || "none".to_owned();
-    check("comment", expected.comment.clone().unwrap_or_else(none), found.comment.clone().unwrap_or_else(none));
+    if !without.comment {
+        let none = || "none".to_owned();
+        check("comment", expected.comment.clone().unwrap_or_else(none), found.comment.clone().unwrap_or_else(none));
+    }
     check("connection limit", expected.connection_limit.to_string(), found.connection_limit.to_string());
     let settings = |properties: &DatabaseProperties| {
         let given = properties.settings.iter().filter(|setting| setting.role.is_none() || !without.owner);

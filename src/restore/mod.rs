@@ -1,1 +1,11 @@
-//! (being written)
+//! Restoring: looking at the target first, loading into a database that is not in use, exchanging names at the end.
+
+mod database;
+mod load;
+mod swap;
+mod target;
+
+pub use database::{Scratch, create_database, sweep_databases};
+pub use load::{LoadPart, load};
+pub use swap::{kept_name, rename, swap};
+pub use target::{Existing, Missing, existing, missing_in_target, settings_unknown_to};

@@ -32,7 +32,7 @@ struct Mark {
 impl Mark {
     fn of_this_process(locked: bool) -> Self {
         Self {
-            host: os::host_name(),
+            host: crate::process::host_name(),
             machine_id: os::machine_id(),
             pid: std::process::id(),
             started_at: Utc::now(),
@@ -42,7 +42,7 @@ impl Mark {
 
     /// Whether a lock of the writer would be seen here.
     fn is_of_this_host(&self) -> bool {
-        self.host.is_some() && self.host == os::host_name() && self.machine_id == os::machine_id()
+        self.host.is_some() && self.host == crate::process::host_name() && self.machine_id == os::machine_id()
     }
 }
 

@@ -65,11 +65,6 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
     Ok(Some(u64::from(fs.blocks_available()).saturating_mul(u64::from(fs.fragment_size()))))
 }
 
-/// This computer's name.
-pub(super) fn host_name() -> Option<String> {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
-}
-
 /// What tells computers of the same name apart, where there is such a thing.
 pub(super) fn machine_id() -> Option<String> {
     let id = std::fs::read_to_string("/etc/machine-id").ok()?;

@@ -37,11 +37,6 @@ pub(super) fn free_bytes(_path: &Path) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// This computer's name.
-pub(super) fn host_name() -> Option<String> {
-    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
-}
-
 /// The name must do.
 pub(super) fn machine_id() -> Option<String> {
     None

@@ -1,0 +1,193 @@
+//! Loading a checked archive through psql.
+//!
+//! psql never sees a byte that was not checked, never trusts the end of its input, and never runs a command of its own:
+//! the archive was scanned for such, and a psql that can is told with `\restrict` to refuse them.
+
+use crate::archive::Unpacking;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::random_hex;
+use crate::postgres::{Client, sqlstate, summary};
+use crate::process::{Status, Stdin};
+use crate::script::Entry;
+use std::io::Write;
+use std::ops::Range;
+
+/// One data file to load.
+pub struct LoadPart {
+    /// The way to read it.
+    pub unpacking: Unpacking,
+    /// Its SHA-256 by the manifest: compared again while it is loaded.
+    pub sha256: String,
+    /// Byte ranges of its SQL that are left out, in order.
+    pub omitted: Vec<Range<u64>>,
+    /// Its entries, to name what an error is about.
+    pub entries: Vec<Entry>,
+}
+
+/// Loads `part` into the database of `client`. An error of kind `Failed` is the backup's fault, any other the machine's.
+pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()> {
+    let LoadPart { unpacking, sha256, omitted, entries } = part;
+    let progress = std::sync::Arc::clone(&unpacking.progress);
+    let mut psql = client.psql()?.args(["-v", "VERBOSITY=verbose", "-f", "-"]).stdin(Stdin::Pipe).spawn().await?;
+    let mut input = psql.stdin.take().ok_or_else(|| Error::new(ErrorKind::Failed, "psql has no input to write to"))?;
+    // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
+    let restrict = client.programs().version.supports_restrict();
+    let preamble = if restrict { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
+    let mut cut = Cut { omitted, next: 0, at: 0 };
+    let name = unpacking.key.file_name().to_owned();
+    let mut first = Some(preamble);
+    let feed = unpacking.run(cancel, move |sql| {
+        // psql that stopped reading has said why, and its exit tells; this error only ends the reading.
+        let stopped = |source| Error::io("psql stopped reading", source);
+        if let Some(preamble) = first.take() {
+            input.write_all(preamble.as_bytes()).map_err(stopped)?;
+        }
+        let rows = memchr::memchr_iter(b'\n', sql).count() as u64;
+        cut.write(sql, &mut input).map_err(stopped)?;
+        progress.advance(0, rows);
+        Ok(())
+    });
+    // The input must be closed for psql to end: it is dropped with the closure.
+    let wait = psql.wait(cancel);
+    let (fed, status) = tokio::join!(feed, wait);
+    cancel.check()?;
+    let status = status?;
+    if !status.success() {
+        return Err(explain(client, &status, &entries, u64::from(restrict)));
+    }
+    let fed = fed?;
+    if fed.sha256 != sha256 || !fed.broken.is_empty() {
+        return Err(Error::new(ErrorKind::Damaged, format!("{name} changed while it was being restored"))
+            .hint("what was loaded is discarded; find out who writes to the destination"));
+    }
+    Ok(())
+}
+
+/// Leaves byte ranges out of a stream; their newlines stay, so that psql's line numbers are those of the archive.
+struct Cut {
+    omitted: Vec<Range<u64>>,
+    next: usize,
+    at: u64,
+}
+
+impl Cut {
+    fn write(&mut self, sql: &[u8], out: &mut impl Write) -> std::io::Result<()> {
+        let mut rest = sql;
+        while !rest.is_empty() {
+            let Some(range) = self.omitted.get(self.next) else {
+                self.at += rest.len() as u64;
+                return out.write_all(rest);
+            };
+            let inside = self.at >= range.start;
+            let boundary = if inside { range.end } else { range.start };
+            let length = rest.len().min((boundary - self.at) as usize);
+            let (piece, after) = rest.split_at(length);
+            if inside {
+                let newlines = memchr::memchr_iter(b'\n', piece).count();
+                out.write_all(&vec![b'\n'; newlines])?;
+            } else {
+                out.write_all(piece)?;
+            }
+            self.at += length as u64;
+            self.next += usize::from(inside && self.at == range.end);
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// What psql's failure means: the object it was about, and whose fault it is.
+fn explain(client: &Client, status: &Status, entries: &[Entry], preamble: u64) -> Error {
+    let said = summary(&status.stderr);
+    let object = line_of(&status.stderr)
+        .and_then(|line| entry_at(entries, line.saturating_sub(preamble)))
+        .map(|entry| {
+            let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
+            format!(" at {} {schema}{}", entry.kind, entry.name)
+        })
+        .unwrap_or_default();
+    let code = sqlstate(&status.stderr);
+    let subject = client.connection().describe();
+    let error = |kind, hint: &str| {
+        let message = format!("loading into {subject} failed{object}");
+        Error::new(kind, message).caused_by(said.clone()).hint(hint)
+    };
+    let class = code.and_then(|code| code.get(..2)).unwrap_or_default();
+    let extension = said.contains("extension") && (said.contains("is not available") || said.contains("control file"));
+    if extension || said.contains("shared_preload_libraries") {
+        return error(
+            ErrorKind::CouldNotRun,
+            "install the extension on the target server (on Debian often postgresql-contrib or postgresql-VERSION-NAME)",
+        );
+    }
+    if said.contains("No space left on device") || class == "53" {
+        return error(ErrorKind::NoSpace, "make room, or give the target more memory or connections, and try again");
+    }
+    if said.contains("could not create locale") || (said.contains("collation") && class == "22") {
+        return error(ErrorKind::CouldNotRun, "install the locale on the target server's machine");
+    }
+    match (code, status.exit.code()) {
+        _ if matches!(class, "57" | "58" | "08" | "XX") => {
+            error(ErrorKind::Unavailable, "the server broke off; its own log tells why. Try again")
+        }
+        (Some("42501"), _) => {
+            error(ErrorKind::PermissionDenied, "restore as a superuser, or with --no-owner and --no-privileges")
+        }
+        (Some(_), _) => {
+            error(ErrorKind::Failed, "the rest was not loaded; the statement above is what stands in the way")
+        }
+        // 3 is ON_ERROR_STOP; anything else without a state is psql's or the connection's end.
+        (None, Some(3)) => error(ErrorKind::Failed, "the rest was not loaded"),
+        (None, _) => error(ErrorKind::Unavailable, "psql or its connection ended; try again"),
+    }
+}
+
+/// The line that psql names: `psql:<stdin>:123: ERROR: …`.
+fn line_of(stderr: &str) -> Option<u64> {
+    let error = ["ERROR:", "FATAL:", "PANIC:"].iter().filter_map(|word| stderr.find(word)).min()?;
+    let line = stderr[..error].lines().last()?;
+    line.trim_end().trim_end_matches(':').rsplit(':').next()?.trim().parse().ok()
+}
+
+/// The last entry that begins at or before `line`.
+fn entry_at(entries: &[Entry], line: u64) -> Option<&Entry> {
+    entries.iter().filter(|entry| entry.line <= line && entry.kind != "LARGE OBJECT").max_by_key(|entry| entry.line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_line_of_an_error_is_found() {
+        assert_eq!(line_of("psql:<stdin>:17: ERROR:  42704: type \"x\" does not exist\nLINE 1: …"), Some(17));
+        assert_eq!(line_of("psql: error: connection failed"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn cut_ranges_leave_only_their_newlines(
+            text in "[a-c\n]{0,60}",
+            cuts in prop::collection::btree_set(0usize..60, 0..6),
+            pieces in prop::collection::vec(1usize..9, 0..40),
+        ) {
+            let cuts: Vec<usize> = cuts.into_iter().filter(|&at| at <= text.len()).collect();
+            let omitted: Vec<Range<u64>> =
+                cuts.chunks_exact(2).map(|pair| pair[0] as u64..pair[1] as u64).collect();
+            let inside = |at: usize| omitted.iter().any(|range| range.contains(&(at as u64)));
+            let expected: Vec<u8> =
+                text.bytes().enumerate().filter(|&(at, byte)| byte == b'\n' || !inside(at)).map(|(_, byte)| byte).collect();
+            let mut cut = Cut { omitted: omitted.clone(), next: 0, at: 0 };
+            let mut out = Vec::new();
+            let mut rest = text.as_bytes();
+            for piece in pieces.into_iter().chain([usize::MAX]) {
+                let (now, later) = rest.split_at(piece.min(rest.len()));
+                cut.write(now, &mut out).unwrap();
+                rest = later;
+            }
+            prop_assert_eq!(out, expected);
+        }
+    }
+}
