@@ -116,11 +116,11 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     // Any database of the server tells its version; which ones there are, only the server.
     let (client, names) = match &request.databases {
         Databases::FromUrl => (client, Vec::new()),
-        Databases::Named(names) => (first_of(client, names), names.clone()),
+        Databases::Named(names) => (first_of(&client, names), names.clone()),
         Databases::All => {
             let mut names = databases(&client, &ctx.cancel).await?;
             names.retain(|name| !request.exclude_databases.contains(name));
-            (first_of(client, &names), names)
+            (first_of(&client, &names), names)
         }
     };
     let version = version_num(&client, &ctx.cancel).await?;
@@ -146,7 +146,7 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     Ok(outcomes)
 }
 
-fn first_of(client: Client, names: &[String]) -> Client {
+fn first_of(client: &Client, names: &[String]) -> Client {
     names.first().map_or_else(|| client.clone(), |name| client.with_database(name))
 }
 

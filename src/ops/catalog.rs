@@ -44,16 +44,13 @@ impl Catalog {
             problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
             for Entry { manifest, verified, drilled } in listing.entries {
                 let key = (manifest.started_at, manifest.dir().to_string());
-                match found.get_mut(&key) {
-                    Some(backup) => {
-                        backup.copies.push(Arc::clone(&destination));
-                        backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
-                        backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
-                    }
-                    None => {
-                        let copies = vec![Arc::clone(&destination)];
-                        found.insert(key, Backup { manifest, copies, verified, drilled });
-                    }
+                if let Some(backup) = found.get_mut(&key) {
+                    backup.copies.push(Arc::clone(&destination));
+                    backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
+                    backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
+                } else {
+                    let copies = vec![Arc::clone(&destination)];
+                    found.insert(key, Backup { manifest, copies, verified, drilled });
                 }
             }
         }

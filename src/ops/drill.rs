@@ -24,7 +24,7 @@ use crate::postgres::{
     version_num,
 };
 use crate::process::host_name;
-use crate::proof::{Comparison, Difference};
+use crate::proof::Comparison;
 use crate::restore::{Missing, Scratch, create_database, missing_in_target, sweep_databases};
 use crate::script::{Omit, Scan, literal, quote_identifier};
 use std::io::Read;

@@ -7,6 +7,7 @@ mod backup;
 mod catalog;
 mod check;
 mod context;
+mod demo;
 mod drill;
 mod dump;
 mod fetch;
@@ -22,6 +23,7 @@ pub use backup::{BackupRequest, backup};
 pub use catalog::{Backup, Catalog, open_destination};
 pub use check::contents;
 pub use context::Context;
+pub use demo::{Demo, damage_copy};
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{

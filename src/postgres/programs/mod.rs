@@ -118,6 +118,16 @@ pub fn find_server(search: &Search, major: u32) -> Result<Programs> {
     .hint(install_hint(&System::current().install_server(major))))
 }
 
+/// The newest server programs there are, with their clients, where any version will do.
+pub fn find_newest_server(search: &Search) -> Result<Programs> {
+    let found = Found::look(search, &["postgres", "initdb", "psql", "pg_dump"]);
+    let newest = found.programs.iter().rev().max_by_key(|programs| (programs.version.major, programs.version.minor));
+    newest.cloned().ok_or_else(|| {
+        let message = format!("no PostgreSQL server was found{} (searched {})", found.failures(), search.looked_in());
+        Error::new(ErrorKind::CouldNotRun, message).hint(install_hint(&System::current().install_server(CURRENT_MAJOR)))
+    })
+}
+
 fn install_hint(command: &str) -> String {
     format!("{command}; programs in an unusual folder are found with bin_dir or {BIN_DIR_VARIABLE}")
 }
