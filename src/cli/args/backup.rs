@@ -1,0 +1,94 @@
+//! `pgkeep backup …`.
+
+use super::{At, Url};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `pgkeep backup …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BackupCommand {
+    /// Back up now: the named jobs, all jobs of the configuration, or one database
+    Now(NowArgs),
+    /// List the backups there are
+    List(ListArgs),
+    /// Show everything about one backup, the largest tables first
+    Show(ShowArgs),
+    /// Read backups again and compare every byte, row count and fingerprint with what was dumped
+    Verify(VerifyArgs),
+    /// Write the archive of a backup to a file, checked
+    Fetch(FetchArgs),
+}
+
+/// `pgkeep backup now`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NowArgs {
+    /// The jobs [default: all jobs of the configuration]
+    #[arg(value_name = "JOB")]
+    pub(in crate::cli) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) url: Url,
+    /// Where to: configured names or folders [default: the job's destinations, or all configured ones]
+    #[arg(long, value_name = "DEST", num_args = 1..)]
+    pub(in crate::cli) to: Vec<String>,
+    /// What to call the backup
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) label: Option<String>,
+    /// Never delete the backup by retention
+    #[arg(long, conflicts_with = "keep")]
+    pub(in crate::cli) pin: bool,
+    /// Keep the backup from retention for so long, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    pub(in crate::cli) keep: Option<String>,
+    /// gzip, gzip:1 to gzip:12, zstd, or zstd:1 to zstd:19 [default: the job's, or gzip:5]
+    #[arg(long, value_name = "CODEC[:LEVEL]")]
+    pub(in crate::cli) compression: Option<String>,
+}
+
+/// `pgkeep backup list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    /// Only the backups of this job
+    #[arg(value_name = "JOB")]
+    pub(in crate::cli) job: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) at: At,
+}
+
+/// What is said of every `BACKUP` argument.
+pub(super) const BACKUP_HELP: &str = "An id, the beginning of one, latest, JOB/latest, or JOB@2026-11-20";
+
+/// `pgkeep backup show`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ShowArgs {
+    #[arg(value_name = "BACKUP", help = BACKUP_HELP)]
+    pub(in crate::cli) backup: String,
+    #[command(flatten)]
+    pub(in crate::cli) at: At,
+}
+
+/// `pgkeep backup verify`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VerifyArgs {
+    #[arg(value_name = "BACKUP", help = BACKUP_HELP, required_unless_present = "all", conflicts_with = "all")]
+    pub(in crate::cli) backup: Option<String>,
+    /// All backups
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    /// Compare sizes and digests only; unpack nothing
+    #[arg(long)]
+    pub(in crate::cli) quick: bool,
+    #[command(flatten)]
+    pub(in crate::cli) at: At,
+}
+
+/// `pgkeep backup fetch`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FetchArgs {
+    #[arg(value_name = "BACKUP", help = BACKUP_HELP)]
+    pub(in crate::cli) backup: String,
+    /// The file to write; it must not exist
+    #[arg(long, short, value_name = "FILE")]
+    pub(in crate::cli) output: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) at: At,
+}

@@ -1,0 +1,179 @@
+//! `pgkeep backup now`.
+
+use super::Session;
+use crate::cli::args::NowArgs;
+use crate::cli::{exit, places, tables, voice};
+use crate::config::{Compression, DestinationRef, JobConfig, SecretRef};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{self, BackupOutcome, BackupRequest, BackupStatus};
+use serde_json::json;
+use std::time::Duration;
+
+/// A command that works without configuration.
+const EXAMPLE: &str = "pgkeep backup now --to ./backups";
+
+/// Backs up the named jobs, or all jobs, or the one database that `--database-url` or the environment names.
+pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
+    let config = &session.ctx.config;
+    let asked = Asked::read(args)?;
+    let to = places::destinations(&args.to, config)?;
+    let mut jobs = args.jobs.iter().map(|name| places::job(name, config)).collect::<Result<Vec<&JobConfig>>>()?;
+    let explicit = args.url.database_url.as_ref().filter(|url| !url.expose().trim().is_empty());
+    if explicit.is_some() && jobs.len() > 1 {
+        return Err(Error::new(ErrorKind::Usage, "--database-url is for one job, and several are named")
+            .hint("name one job, or leave out --database-url"));
+    }
+    if jobs.is_empty() && explicit.is_none() {
+        // DATABASE_URL is set wherever a job takes its connection from it: it does not set the jobs aside.
+        jobs = config.jobs.values().collect();
+    }
+    if jobs.is_empty() {
+        let mut request = ad_hoc(args, to, session)?;
+        asked.apply(&mut request);
+        return finish(ops::backup(session.ctx, &request).await?, Vec::new(), session);
+    }
+    let alone = jobs.len() == 1;
+    let mut outcomes = Vec::new();
+    let mut failures = Vec::new();
+    for job in jobs {
+        let mut job = job.clone();
+        if let Some(url) = explicit {
+            job.database_url = Some(SecretRef::Literal(url.clone()));
+        }
+        match one_job(&job, to.clone(), &asked, session).await {
+            Ok(done) => {
+                show(&done, session)?;
+                outcomes.extend(done);
+            }
+            Err(error) if alone => return Err(error),
+            // What is wrong with one job keeps no other from being backed up.
+            Err(error) => {
+                session.display.pause();
+                voice::tell(&error);
+                let outcome = not_begun(&job, &error);
+                failures.push(error);
+                outcomes.push(outcome);
+            }
+        }
+        if session.ctx.cancel.is_cancelled() {
+            failures.push(session.ctx.cancel.error());
+            break;
+        }
+    }
+    answer(&outcomes, &failures, session)
+}
+
+async fn one_job(
+    job: &JobConfig,
+    to: Vec<DestinationRef>,
+    asked: &Asked,
+    session: &Session<'_>,
+) -> Result<Vec<BackupOutcome>> {
+    let mut request = BackupRequest::for_job(session.ctx, job, to)?;
+    asked.apply(&mut request);
+    ops::backup(session.ctx, &request).await
+}
+
+fn ad_hoc(args: &NowArgs, to: Vec<DestinationRef>, session: &Session<'_>) -> Result<BackupRequest> {
+    let connection = match places::url(args.url.database_url.as_ref())? {
+        Some(connection) => Some(connection),
+        None => places::environment()?,
+    };
+    let connection = connection.ok_or_else(|| places::no_server(EXAMPLE))?;
+    let to = if to.is_empty() { places::configured(&session.ctx.config) } else { to };
+    if to.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "it is not known where to store the backup")
+            .hint(format!("name a folder, as in: {EXAMPLE}")));
+    }
+    Ok(BackupRequest::ad_hoc(connection, to))
+}
+
+/// What the command line says over a job.
+struct Asked {
+    compression: Option<Compression>,
+    keep_for: Option<Duration>,
+    label: Option<String>,
+    pin: bool,
+}
+
+impl Asked {
+    fn read(args: &NowArgs) -> Result<Self> {
+        let compression = args.compression.as_deref().map(str::parse::<Compression>).transpose();
+        let keep_for = args.keep.as_deref().map(|text| {
+            let wrong = |why: &str| {
+                Error::new(ErrorKind::Usage, format!("--keep {text:?} {why}"))
+                    .hint("write a duration such as 90d or 12h")
+            };
+            match humantime::parse_duration(text) {
+                Ok(Duration::ZERO) => Err(wrong("keeps nothing")),
+                Ok(duration) => Ok(duration),
+                Err(_) => Err(wrong("is no duration")),
+            }
+        });
+        if args.label.as_deref().is_some_and(|label| label.chars().any(char::is_control)) {
+            return Err(Error::new(ErrorKind::Usage, "a label must not hold control characters"));
+        }
+        Ok(Self {
+            compression: compression.map_err(|error| error.with_kind(ErrorKind::Usage))?,
+            keep_for: keep_for.transpose()?,
+            label: args.label.clone(),
+            pin: args.pin,
+        })
+    }
+
+    fn apply(&self, request: &mut BackupRequest) {
+        request.compression = self.compression.unwrap_or(request.compression);
+        request.keep_for = self.keep_for;
+        request.pinned = self.pin;
+        if let Some(label) = &self.label {
+            request.label = Some(label.clone());
+        }
+    }
+}
+
+/// The outcome of a job of which nothing was begun.
+fn not_begun(job: &JobConfig, error: &Error) -> BackupOutcome {
+    BackupOutcome {
+        id: None,
+        job: job.name.clone(),
+        database: String::new(),
+        status: BackupStatus::Failed,
+        label: job.label.clone(),
+        tables: 0,
+        rows: 0,
+        entries: 0,
+        large_objects: 0,
+        sql_bytes: 0,
+        stored_bytes: 0,
+        duration_seconds: 0.0,
+        destinations: Vec::new(),
+        warnings: Vec::new(),
+        error: Some(error.one_line()),
+        failure: None,
+    }
+}
+
+fn finish(outcomes: Vec<BackupOutcome>, failures: Vec<Error>, session: &Session<'_>) -> Result<u8> {
+    show(&outcomes, session)?;
+    answer(&outcomes, &failures, session)
+}
+
+fn show(outcomes: &[BackupOutcome], session: &Session<'_>) -> Result<()> {
+    session.display.pause();
+    for outcome in outcomes {
+        session.output.text(&tables::backup(outcome, |warning| session.display.has_told(warning)))?;
+        if let Some(error) = &outcome.failure {
+            voice::tell(error);
+        }
+    }
+    Ok(())
+}
+
+fn answer(outcomes: &[BackupOutcome], failures: &[Error], session: &Session<'_>) -> Result<u8> {
+    let own = failures.iter().map(Error::exit_code);
+    // A job that was not begun has its error in `failures`: its outcome alone would hide the kind.
+    let theirs = outcomes.iter().filter(|one| one.id.is_some() || one.failure.is_some() || failures.is_empty());
+    let code = exit::gravest(own.chain(theirs.map(exit::of_backup)));
+    session.output.json(&json!({ "backups": outcomes }))?;
+    Ok(code)
+}

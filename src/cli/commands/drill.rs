@@ -1,0 +1,193 @@
+//! `pgkeep drill`.
+
+use super::{Session, nothing, problem_text};
+use crate::cli::args::DrillArgs;
+use crate::cli::{exit, places, tables, voice};
+use crate::config::{DrillConfig, JobConfig, Scratch};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{self, Backup, Catalog, DrillOutcome, DrillRequest};
+use crate::postgres::Connection;
+use crate::secret::Secret;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The exit code of a drill that could not run.
+const COULD_NOT_RUN: u8 = 5;
+
+/// Drills one backup, the newest of one job, or the newest of every job.
+pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8> {
+    let mut found = Found::default();
+    let given = args.scratch.as_ref().map(server).transpose()?;
+    let catalogs = read(args, &mut found, session).await?;
+    for catalog in &catalogs {
+        for (destination, problem) in catalog.problems() {
+            voice::warn(&problem_text(destination, problem));
+        }
+    }
+    let mut backups: Vec<&Backup> = Vec::new();
+    for catalog in &catalogs {
+        match &args.backup {
+            None => backups.extend(newest(catalog, None)),
+            Some(name) => {
+                let of_job = newest(catalog, Some(name));
+                if of_job.is_empty() {
+                    backups.push(one(catalog, name, session)?);
+                } else {
+                    backups.extend(of_job);
+                }
+            }
+        }
+    }
+    if backups.is_empty() && found.errors.is_empty() {
+        return Err(nothing("there is no backup to drill"));
+    }
+    if !backups.is_empty() {
+        ops::sweep_scratch(session.ctx);
+    }
+    for backup in backups {
+        let job = &backup.manifest.job;
+        match one_drill(backup, given.as_ref(), args.keep_scratch, session).await {
+            Ok(outcome) => {
+                show(&outcome, session)?;
+                found.outcomes.push(outcome);
+            }
+            Err(error) => found.fail(job, error, session),
+        }
+        if session.ctx.cancel.is_cancelled() {
+            found.codes.push(session.ctx.cancel.error().exit_code());
+            break;
+        }
+    }
+    found.answer(session)
+}
+
+/// The catalogues in which the backups are looked for: with neither a backup nor a place named, one for each job.
+async fn read(args: &DrillArgs, found: &mut Found, session: &Session<'_>) -> Result<Vec<Catalog>> {
+    let config = &session.ctx.config;
+    if let Some(name) = &args.backup {
+        places::refuse_url("a job or a backup", name)?;
+        // The name of a job is not a selector, and `JOB/latest` is one that names a job.
+        let job = if config.jobs.contains_key(name) { Some(name.clone()) } else { super::job_of(name).unwrap_or(None) };
+        let destinations = places::look_in(&args.at.at, job.as_deref(), config)?;
+        return Ok(vec![Catalog::read(session.ctx, &destinations, job.as_deref()).await?]);
+    }
+    if !args.at.at.is_empty() || config.jobs.is_empty() {
+        let destinations = places::look_in(&args.at.at, None, config)?;
+        return Ok(vec![Catalog::read(session.ctx, &destinations, None).await?]);
+    }
+    let mut catalogs = Vec::new();
+    for job in config.jobs.keys() {
+        let destinations = places::look_in(&[], Some(job), config)?;
+        match Catalog::read(session.ctx, &destinations, Some(job)).await {
+            Ok(catalog) if catalog.backups().is_empty() => {
+                found.fail(job, nothing(&format!("job {job:?} has no backup to drill")), session);
+            }
+            Ok(catalog) => catalogs.push(catalog),
+            Err(error) => found.fail(job, error, session),
+        }
+    }
+    Ok(catalogs)
+}
+
+/// The newest backup of every job and database in `catalog`, or of those of one job.
+fn newest<'c>(catalog: &'c Catalog, job: Option<&str>) -> Vec<&'c Backup> {
+    let mut newest: BTreeMap<(&str, &str), &Backup> = BTreeMap::new();
+    // They come oldest first: the last one stays.
+    for backup in catalog.backups().iter().filter(|backup| job.is_none_or(|job| backup.manifest.job == job)) {
+        newest.insert((&backup.manifest.job, &backup.manifest.database), backup);
+    }
+    newest.into_values().collect()
+}
+
+/// The backup that `name` means, which is not the name of a job that has backups.
+fn one<'c>(catalog: &'c Catalog, name: &str, session: &Session<'_>) -> Result<&'c Backup> {
+    if session.ctx.config.jobs.contains_key(name) {
+        return Err(nothing(&format!("job {name:?} has no backup to drill")));
+    }
+    catalog.find(session.ctx, name)
+}
+
+/// The server that `--scratch` names; `None` for a throwaway one.
+fn server(scratch: &Secret) -> Result<Option<Connection>> {
+    match scratch.expose() {
+        "ephemeral" => Ok(None),
+        text if text.contains("://") || text.contains('=') => places::parse("--scratch", scratch).map(Some),
+        _ => Err(Error::new(ErrorKind::Usage, "--scratch is neither ephemeral nor a connection string")
+            .hint("write --scratch ephemeral, or --scratch postgres://user@host/postgres")),
+    }
+}
+
+async fn one_drill(
+    backup: &Backup,
+    given: Option<&Option<Connection>>,
+    keep_scratch: bool,
+    session: &Session<'_>,
+) -> Result<DrillOutcome> {
+    let job = session.ctx.config.jobs.get(&backup.manifest.job);
+    let config: Option<&DrillConfig> = job.and_then(|job| job.drill.as_ref());
+    let server = match (given, config.map(|config| &config.scratch)) {
+        (Some(given), _) => given.clone(),
+        (None, Some(Scratch::Server(url))) => {
+            let connection = url.resolve().and_then(|url| Connection::parse(&url));
+            // The backup has nothing to do with it.
+            Some(connection.map_err(|error| {
+                Error::new(ErrorKind::CouldNotRun, "the drill's scratch server is not known").caused_by(error)
+            })?)
+        }
+        (None, Some(Scratch::Ephemeral) | None) => None,
+    };
+    let request = DrillRequest {
+        server,
+        keep_scratch,
+        checks: config.map(|config| config.checks.clone()).unwrap_or_default(),
+        max_duration: config.and_then(|config| config.max_duration),
+        bin_dir: job.and_then(|job: &JobConfig| job.bin_dir.clone()),
+    };
+    ops::drill(session.ctx, backup, &request).await
+}
+
+fn show(outcome: &DrillOutcome, session: &Session<'_>) -> Result<()> {
+    session.display.pause();
+    session.output.text(&tables::drilled(outcome))?;
+    if let Some(error) = &outcome.failure {
+        voice::tell(error);
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Found {
+    outcomes: Vec<DrillOutcome>,
+    errors: Vec<(String, Error)>,
+    codes: Vec<u8>,
+}
+
+impl Found {
+    /// A drill of which nothing came.
+    fn fail(&mut self, job: &str, error: Error, session: &Session<'_>) {
+        session.display.pause();
+        voice::tell(&error);
+        self.codes.push(match error.kind() {
+            ErrorKind::Interrupted | ErrorKind::Terminated => error.exit_code(),
+            // Nothing was compared, so nothing is known: that is its own answer, also where no backup was found.
+            _ => COULD_NOT_RUN,
+        });
+        self.errors.push((job.to_owned(), error));
+    }
+
+    fn answer(self, session: &Session<'_>) -> Result<u8> {
+        match (self.outcomes.as_slice(), self.errors.as_slice()) {
+            ([outcome], []) => session.output.json(outcome)?,
+            ([], [(_, error)]) => session.output.json(&json!({ "error": voice::machine(error) }))?,
+            (outcomes, errors) => {
+                let mut document = json!({ "drills": outcomes });
+                if !errors.is_empty() {
+                    let one = |(job, error): &(String, Error)| json!({ "job": job, "error": voice::machine(error) });
+                    document["errors"] = errors.iter().map(one).collect::<Value>();
+                }
+                session.output.json(&document)?;
+            }
+        }
+        Ok(exit::gravest(self.codes.into_iter().chain(self.outcomes.iter().map(exit::of_drill))))
+    }
+}

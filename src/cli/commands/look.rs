@@ -1,0 +1,114 @@
+//! `pgkeep backup list`, `show` and `fetch`: reading what there is.
+
+use super::{Session, catalog_for, problem_json, problem_text};
+use crate::archive::Contents;
+use crate::catalogue::FileKind;
+use crate::cli::args::{FetchArgs, ListArgs, ShowArgs};
+use crate::cli::{exit, places, tables, voice};
+use crate::destination::read_small;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{self, Backup, Catalog};
+use crate::script::TableData;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Lists the backups, newest first. Folders that cannot be used are told, and hide no backup.
+pub(super) async fn list(args: &ListArgs, session: &Session<'_>) -> Result<u8> {
+    let job = args.job.as_deref();
+    if let Some(job) = job {
+        places::refuse_url("a job", job)?;
+    }
+    let destinations = places::look_in(&args.at.at, job, &session.ctx.config)?;
+    let catalog = Catalog::read(session.ctx, &destinations, job).await?;
+    session.display.pause();
+    for (destination, problem) in catalog.problems() {
+        voice::warn(&problem_text(destination, problem));
+    }
+    let listed = catalog.listed();
+    session.output.text(&tables::list(&listed, session.ctx.clock.now()))?;
+    let mut document = json!({ "backups": listed });
+    if !catalog.problems().is_empty() {
+        document["problems"] = catalog.problems().iter().map(|(name, problem)| problem_json(name, problem)).collect();
+    }
+    session.output.json(&document)?;
+    Ok(exit::DONE)
+}
+
+/// One table of a backup.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct TableSize {
+    /// The schema.
+    pub(in crate::cli) schema: String,
+    /// The name.
+    pub(in crate::cli) table: String,
+    /// Number of rows.
+    pub(in crate::cli) rows: u64,
+    /// Bytes of the rows in the SQL.
+    pub(in crate::cli) sql_bytes: u64,
+}
+
+/// Shows one backup. The manifest is shown even where the index beside it cannot be read.
+pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
+    let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
+    let backup = catalog.find(session.ctx, &args.backup)?;
+    let read = contents(session, backup).await.map(|contents| largest_first(&contents));
+    session.display.pause();
+    let listed = backup.listed();
+    let (tables, failure) = match read {
+        Ok(tables) => (Some(tables), None),
+        Err(error) => (None, Some(error)),
+    };
+    let zone = session.ctx.config.timezone;
+    session.output.text(&tables::show(backup, &listed, tables.as_deref(), session.ctx.clock.now(), zone))?;
+    let mut document = json!({
+        "backup": backup.manifest,
+        "destinations": listed.destinations,
+        "verified_at": listed.verified_at,
+        "verify_result": listed.verify_result,
+        "drilled_at": listed.drilled_at,
+        "drill_result": listed.drill_result,
+        "tables": tables,
+    });
+    if let Some(error) = &failure {
+        voice::tell(error);
+        document["error"] = voice::machine(error);
+    }
+    session.output.json(&document)?;
+    Ok(failure.map_or(exit::DONE, |error| error.exit_code()))
+}
+
+fn largest_first(contents: &Contents) -> Vec<TableSize> {
+    let size = |table: &TableData| TableSize {
+        schema: table.schema.clone(),
+        table: table.table.clone(),
+        rows: table.rows,
+        sql_bytes: table.end.saturating_sub(table.start),
+    };
+    let mut tables: Vec<TableSize> = contents.entries().filter_map(|entry| entry.table.as_ref()).map(size).collect();
+    tables.sort_by(|a, b| (b.sql_bytes, &a.schema, &a.table).cmp(&(a.sql_bytes, &b.schema, &b.table)));
+    tables
+}
+
+/// The index of `backup`. WIRE: becomes `ops::contents(session.ctx, backup)`, which also checks its digest.
+async fn contents(session: &Session<'_>, backup: &Backup) -> Result<Contents> {
+    session.ctx.cancel.check()?;
+    let manifest = &backup.manifest;
+    let missing = |what: &str| Error::new(ErrorKind::NotFound, format!("the backup {} has no {what}", manifest.id));
+    let file = manifest.files_of(FileKind::Contents).next().ok_or_else(|| missing("index of its tables"))?;
+    let copy = backup.copies.first().ok_or_else(|| missing("copy"))?;
+    let stored = read_small(&**copy, &manifest.dir().join(file.name.as_str()), file.bytes).await?;
+    Contents::from_gzip(&stored, file.unpacked_bytes)
+}
+
+/// Writes the archive of one backup to a file.
+pub(super) async fn fetch(args: &FetchArgs, session: &Session<'_>) -> Result<u8> {
+    let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
+    let backup = catalog.find(session.ctx, &args.backup)?;
+    let bytes = ops::fetch(session.ctx, backup, &args.output).await?;
+    session.display.pause();
+    let file = args.output.display().to_string();
+    session.output.text(&tables::fetched(backup, &file, bytes))?;
+    let document: Value = json!({ "backup": backup.manifest.id, "file": file, "bytes": bytes });
+    session.output.json(&document)?;
+    Ok(exit::DONE)
+}

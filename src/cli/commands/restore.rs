@@ -1,0 +1,39 @@
+//! `pgkeep restore` and `pgkeep demo`.
+
+use super::{Session, catalog_for};
+use crate::cli::args::{DemoArgs, RestoreArgs};
+use crate::cli::{exit, places, tables, voice};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::{self, RestoreRequest};
+
+/// Restores one backup, and says what to do next.
+pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result<u8> {
+    let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
+    let backup = catalog.find(session.ctx, &args.backup)?;
+    let config = &session.ctx.config;
+    let job = &backup.manifest.job;
+    let request = RestoreRequest {
+        target: places::target(&args.into, args.url.database_url.as_ref(), job, config)?,
+        no_owner: args.no_owner,
+        no_privileges: args.no_privileges,
+        prove: !args.no_prove,
+        swap: args.swap,
+        keep: args.keep,
+        bin_dir: config.jobs.get(job).and_then(|job| job.bin_dir.clone()),
+    };
+    let outcome = ops::restore(session.ctx, backup, &request).await?;
+    session.display.pause();
+    session.output.text(&tables::restored(&outcome))?;
+    session.output.json(&outcome)?;
+    let failure = exit::of_restore(&outcome);
+    if let Some(error) = &failure {
+        voice::tell(error);
+    }
+    Ok(failure.map_or(exit::DONE, |error| error.exit_code()))
+}
+
+/// Shows what pgkeep does. WIRE: `ops::demo(session.ctx, &ops::DemoRequest { dir, keep })` goes here.
+pub(super) fn demo(args: &DemoArgs, _session: &Session<'_>) -> Result<u8> {
+    let DemoArgs { dir: _, keep: _ } = args;
+    Err(Error::new(ErrorKind::Failed, "the demo is not part of this build"))
+}

@@ -1,0 +1,27 @@
+//! Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once.
+
+#[cfg_attr(windows, path = "signals/windows.rs")]
+#[cfg_attr(not(windows), path = "signals/unix.rs")]
+mod os;
+
+use crate::cancel::{Cancel, Cause};
+use crate::error::{Context, Result};
+
+/// Listens from now on, in the runtime that is entered.
+pub(super) fn listen(cancel: Cancel) -> Result<()> {
+    let mut signals = os::Signals::new().doing(|| "cannot listen to signals".to_owned())?;
+    tokio::spawn(async move {
+        let cause = signals.next().await;
+        super::voice::stderr(match cause {
+            Cause::Interrupt => "interrupted: stopping, once more to stop at once\n",
+            Cause::Terminate => "terminated: stopping\n",
+        });
+        cancel.cancel(cause);
+        // The children die with this process: the guard sees to it.
+        std::process::exit(match signals.next().await {
+            Cause::Interrupt => 130,
+            Cause::Terminate => 143,
+        });
+    });
+    Ok(())
+}

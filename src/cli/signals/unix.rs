@@ -1,0 +1,25 @@
+//! SIGINT and SIGTERM. SIGHUP keeps its meaning, so that `nohup` works.
+
+use crate::cancel::Cause;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that ask a run to stop.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) -> Cause {
+        tokio::select! {
+            Some(()) = self.interrupt.recv() => Cause::Interrupt,
+            Some(()) = self.terminate.recv() => Cause::Terminate,
+            else => std::future::pending().await,
+        }
+    }
+}
