@@ -85,17 +85,27 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a comment line; `None` if it is no header. Names may hold what separates the fields: the kind is then the
-    /// last that looks like one, since the fields behind it are the likelier to be plain.
+    /// Reads a comment line; `None` if it is no header.
+    ///
+    /// Names and schemas may hold what separates the fields. Headers of data begin in a way of their own, which leaves one
+    /// kind for them; of the others the last that looks like a kind is taken, for schemas are the likelier to be plain.
     pub(super) fn parse(comment: &[u8]) -> Option<Self> {
         let comment = comment.strip_suffix(b"\n").unwrap_or(comment);
-        let rest = comment.strip_prefix(b"-- Name: ").or_else(|| comment.strip_prefix(b"-- Data for Name: "))?;
+        let (rest, of_data) = match comment.strip_prefix(b"-- Data for Name: ") {
+            Some(rest) => (rest, true),
+            None => (comment.strip_prefix(b"-- Name: ")?, false),
+        };
         let rest = text(rest);
         let (rest, owner) = rest.rsplit_once("; Owner: ")?;
-        // Behind the owner there may be a tablespace or an access method.
+        // Behind the owner there may be a tablespace.
         let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
-        let (rest, schema) = rest.rsplit_once("; Schema: ")?;
-        let (name, kind) = rest.rsplit_once("; Type: ")?;
+        let mut candidates = rest.rmatch_indices("; Type: ").filter_map(|(at, separator)| {
+            let (kind, schema) = rest[at + separator.len()..].split_once("; Schema: ")?;
+            let is_kind = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_uppercase() || b == b' ');
+            let is_data = matches!(kind, "TABLE DATA" | "BLOBS" | "STATISTICS DATA");
+            (is_kind && is_data == of_data).then_some((&rest[..at], kind, schema))
+        });
+        let (name, kind, schema) = candidates.next()?;
         let given = |field: &str| if field == "-" || field.is_empty() { None } else { Some(field.to_owned()) };
         Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner) })
     }
@@ -143,6 +153,12 @@ mod tests {
         assert_eq!(header.name, "x; Type: TABLE; Schema: public; Owner: me");
         let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: -; Tablespace: fast\n";
         assert_eq!(Header::parse(data).unwrap().owner, None);
+        let odd = b"-- Data for Name: t; Type: TABLE DATA; Schema: S; Type: TABLE; Schema: \"x\"; Owner: me\n";
+        let header = Header::parse(odd).unwrap();
+        assert_eq!(
+            (header.kind.as_str(), header.schema.as_deref()),
+            ("TABLE DATA", Some("S; Type: TABLE; Schema: \"x\""))
+        );
         assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
     }
 }
