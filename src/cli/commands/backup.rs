@@ -30,7 +30,9 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
     if jobs.is_empty() {
         let mut request = ad_hoc(args, to, session)?;
         asked.apply(&mut request);
-        return finish(ops::backup(session.ctx, &request).await?, Vec::new(), session);
+        let outcomes = ops::backup(session.ctx, &request).await?;
+        show(&outcomes, session)?;
+        return answer(&outcomes, &[], session);
     }
     let alone = jobs.len() == 1;
     let mut outcomes = Vec::new();
@@ -151,11 +153,6 @@ fn not_begun(job: &JobConfig, error: &Error) -> BackupOutcome {
         error: Some(error.one_line()),
         failure: None,
     }
-}
-
-fn finish(outcomes: Vec<BackupOutcome>, failures: Vec<Error>, session: &Session<'_>) -> Result<u8> {
-    show(&outcomes, session)?;
-    answer(&outcomes, &failures, session)
 }
 
 fn show(outcomes: &[BackupOutcome], session: &Session<'_>) -> Result<()> {
