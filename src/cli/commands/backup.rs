@@ -38,6 +38,10 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
     let mut outcomes = Vec::new();
     let mut failures = Vec::new();
     for job in jobs {
+        if session.ctx.cancel.is_cancelled() {
+            failures.push(session.ctx.cancel.error());
+            break;
+        }
         let mut job = job.clone();
         if let Some(url) = explicit {
             job.database_url = Some(SecretRef::Literal(url.clone()));
@@ -56,10 +60,6 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
                 failures.push(error);
                 outcomes.push(outcome);
             }
-        }
-        if session.ctx.cancel.is_cancelled() {
-            failures.push(session.ctx.cancel.error());
-            break;
         }
     }
     answer(&outcomes, &failures, session)

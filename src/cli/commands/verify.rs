@@ -20,13 +20,13 @@ pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u
     let mut found = Found::default();
     let backups = choose(args.backup.as_deref(), &catalog, &mut found, session)?;
     for backup in backups {
-        match ops::verify(session.ctx, backup, args.quick).await {
-            Ok(outcomes) => found.outcomes.extend(outcomes),
-            Err(error) => found.fail(&error, &backup.manifest.dir().to_string(), None, session),
-        }
         if session.ctx.cancel.is_cancelled() {
             found.codes.push(session.ctx.cancel.error().exit_code());
             break;
+        }
+        match ops::verify(session.ctx, backup, args.quick).await {
+            Ok(outcomes) => found.outcomes.extend(outcomes),
+            Err(error) => found.fail(&error, &backup.manifest.dir().to_string(), None, session),
         }
     }
     session.display.pause();
