@@ -55,6 +55,8 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
             // What is wrong with one job keeps no other from being backed up.
             Err(error) => {
                 session.display.pause();
+                let message = format!("job {:?} could not be backed up", job.name);
+                let error = Error::new(error.kind(), message).caused_by(error);
                 voice::tell(&error);
                 let outcome = not_begun(&job, &error);
                 failures.push(error);
