@@ -1,4 +1,5 @@
 //! The command line from outside: what it refuses, in which words, with which exit code. No PostgreSQL is needed.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -278,4 +279,23 @@ fn a_reader_that_has_gone_away_is_a_quiet_end() {
         assert_eq!(output.status.code(), Some(0), "{line}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_at_once_whatever_is_being_waited_for() {
+    use nix::sys::signal::{Signal, kill};
+    use std::io::{BufRead, BufReader};
+    // The command that fetches a secret hangs: it says that it runs, which is when signals are listened to.
+    let config = "[destination.office]\ntype = \"folder\"\npath = \"office\"\n[job.shop]\ndestinations = [\"office\"]\n\
+                  database_url = { command = [\"/bin/sh\", \"-c\", \"echo ready >&2; exec /bin/sleep 5\"] }\n";
+    let sandbox = Sandbox::new().config(config);
+    let mut child = sandbox.command("backup now").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(stderr.next().unwrap().unwrap(), "ready");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    assert!(stderr.next().unwrap().unwrap().starts_with("interrupted: stopping"));
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -100,7 +100,7 @@ pub(super) fn parse(what: &str, text: &Secret) -> Result<Connection> {
 /// The connection that `PG*` variables decide, if any of them says where to.
 pub(super) fn environment() -> Result<Option<Connection>> {
     let said = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if LIBPQ_VARIABLES.iter().any(|name| said(&name)) { Connection::from_environment().map(Some) } else { Ok(None) }
+    if LIBPQ_VARIABLES.iter().any(said) { Connection::from_environment().map(Some) } else { Ok(None) }
 }
 
 /// The error of a command line from which no server follows.

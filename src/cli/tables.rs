@@ -48,7 +48,8 @@ fn differences(all: &[Difference]) -> String {
     });
     let mut text = table(&["kind", "name", "expected", "found"], rows, 2);
     if all.len() > MOST_DIFFERENCES {
-        text.push_str(&format!("  and {} more\n", all.len() - MOST_DIFFERENCES));
+        let more = format!("  and {} more\n", all.len() - MOST_DIFFERENCES);
+        text.push_str(&more);
     }
     text
 }

@@ -55,13 +55,12 @@ fn without_urls(message: &str, args: &[OsString]) -> String {
 /// The error for scripts: clap's first paragraph, which says what is wrong, and a hint.
 fn of_usage(error: &clap::Error, told: &str) -> Error {
     use clap::error::ErrorKind as Clap;
-    let message = match error.kind() {
-        Clap::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
-        _ => {
-            let paragraph = told.split("\n\n").next().unwrap_or(told);
-            let words: Vec<&str> = paragraph.split_whitespace().collect();
-            words.join(" ").trim_start_matches("error: ").to_owned()
-        }
+    let message = if error.kind() == Clap::DisplayHelpOnMissingArgumentOrSubcommand {
+        "a command is missing".to_owned()
+    } else {
+        let paragraph = told.split("\n\n").next().unwrap_or(told);
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ").trim_start_matches("error: ").to_owned()
     };
     Error::new(ErrorKind::Usage, message)
         .hint("`pgkeep --help` shows what there is, `pgkeep COMMAND --help` its options")

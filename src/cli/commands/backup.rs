@@ -30,12 +30,18 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
     if jobs.is_empty() {
         let mut request = ad_hoc(args, to, session)?;
         asked.apply(&mut request);
-        return finish(ops::backup(session.ctx, &request).await?, Vec::new(), session);
+        let outcomes = ops::backup(session.ctx, &request).await?;
+        show(&outcomes, session)?;
+        return answer(&outcomes, &[], session);
     }
     let alone = jobs.len() == 1;
     let mut outcomes = Vec::new();
     let mut failures = Vec::new();
     for job in jobs {
+        if session.ctx.cancel.is_cancelled() {
+            failures.push(session.ctx.cancel.error());
+            break;
+        }
         let mut job = job.clone();
         if let Some(url) = explicit {
             job.database_url = Some(SecretRef::Literal(url.clone()));
@@ -49,15 +55,13 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
             // What is wrong with one job keeps no other from being backed up.
             Err(error) => {
                 session.display.pause();
+                let message = format!("job {:?} could not be backed up", job.name);
+                let error = Error::new(error.kind(), message).caused_by(error);
                 voice::tell(&error);
                 let outcome = not_begun(&job, &error);
                 failures.push(error);
                 outcomes.push(outcome);
             }
-        }
-        if session.ctx.cancel.is_cancelled() {
-            failures.push(session.ctx.cancel.error());
-            break;
         }
     }
     answer(&outcomes, &failures, session)
@@ -151,11 +155,6 @@ fn not_begun(job: &JobConfig, error: &Error) -> BackupOutcome {
         error: Some(error.one_line()),
         failure: None,
     }
-}
-
-fn finish(outcomes: Vec<BackupOutcome>, failures: Vec<Error>, session: &Session<'_>) -> Result<u8> {
-    show(&outcomes, session)?;
-    answer(&outcomes, &failures, session)
 }
 
 fn show(outcomes: &[BackupOutcome], session: &Session<'_>) -> Result<()> {

@@ -45,6 +45,10 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
         ops::sweep_scratch(session.ctx);
     }
     for backup in backups {
+        if session.ctx.cancel.is_cancelled() {
+            found.codes.push(session.ctx.cancel.error().exit_code());
+            break;
+        }
         let job = &backup.manifest.job;
         match one_drill(backup, given.as_ref(), args.keep_scratch, session).await {
             Ok(outcome) => {
@@ -52,10 +56,6 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
                 found.outcomes.push(outcome);
             }
             Err(error) => found.fail(job, error, session),
-        }
-        if session.ctx.cancel.is_cancelled() {
-            found.codes.push(session.ctx.cancel.error().exit_code());
-            break;
         }
     }
     found.answer(session)

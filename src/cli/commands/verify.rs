@@ -11,23 +11,22 @@ use serde_json::{Value, json};
 
 /// Verifies one backup, or all, at every destination that holds it.
 pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u8> {
-    let catalog = match &args.backup {
-        Some(selector) => catalog_for(selector, &args.at.at, session).await?,
-        None => {
-            let destinations = places::look_in(&args.at.at, None, &session.ctx.config)?;
-            Catalog::read(session.ctx, &destinations, None).await?
-        }
+    let catalog = if let Some(selector) = &args.backup {
+        catalog_for(selector, &args.at.at, session).await?
+    } else {
+        let destinations = places::look_in(&args.at.at, None, &session.ctx.config)?;
+        Catalog::read(session.ctx, &destinations, None).await?
     };
     let mut found = Found::default();
     let backups = choose(args.backup.as_deref(), &catalog, &mut found, session)?;
     for backup in backups {
-        match ops::verify(session.ctx, backup, args.quick).await {
-            Ok(outcomes) => found.outcomes.extend(outcomes),
-            Err(error) => found.fail(&error, &backup.manifest.dir().to_string(), None, session),
-        }
         if session.ctx.cancel.is_cancelled() {
             found.codes.push(session.ctx.cancel.error().exit_code());
             break;
+        }
+        match ops::verify(session.ctx, backup, args.quick).await {
+            Ok(outcomes) => found.outcomes.extend(outcomes),
+            Err(error) => found.fail(&error, &backup.manifest.dir().to_string(), None, session),
         }
     }
     session.display.pause();

@@ -3,6 +3,12 @@
 use super::sample::Sample;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Where it is known how much there is to do.
+const MEASURED: &str = "{spinner} {prefix} [{bar:20}] {percent:>3}% {wide_msg}";
+
+/// Where it is not.
+const UNMEASURED: &str = "{spinner} {prefix} {wide_msg}";
+
 /// One line at the foot of the terminal. No colours.
 #[derive(Default)]
 pub(super) struct Bar {
@@ -49,14 +55,20 @@ impl Bar {
 
 fn drawn(measured: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = if measured {
-        "{spinner} {prefix} [{bar:20}] {percent:>3}% {wide_msg}"
-    } else {
-        "{spinner} {prefix} {wide_msg}"
-    };
     // A template that cannot be read leaves indicatif's own: it is no reason to stop.
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    if let Ok(style) = ProgressStyle::with_template(if measured { MEASURED } else { UNMEASURED }) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_templates_can_be_read() {
+        assert!(ProgressStyle::with_template(MEASURED).is_ok());
+        assert!(ProgressStyle::with_template(UNMEASURED).is_ok());
+    }
 }

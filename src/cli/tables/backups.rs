@@ -183,7 +183,8 @@ fn largest(tables: &[TableSize]) -> String {
         .map(|one| vec![format!("{}.{}", one.schema, one.table), words::count(one.rows), words::bytes(one.sql_bytes)]);
     let mut text = format!("\ntables, the largest first\n{}", table(&["name", "rows", "size"], rows, 2));
     if tables.len() > MOST_TABLES {
-        text.push_str(&format!("  and {} more, which --json shows\n", tables.len() - MOST_TABLES));
+        let more = format!("  and {} more, which --json shows\n", tables.len() - MOST_TABLES);
+        text.push_str(&more);
     }
     text
 }

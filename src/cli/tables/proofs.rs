@@ -44,16 +44,16 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
         (Some(old), _) => {
             let text_of_old = printable(old);
             text.push_str(&line("old database", &text_of_old));
-            text.push_str(&format!(
+            let next = format!(
                 "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n",
                 text_of_old.replace('"', "\"\"")
-            ));
+            );
+            text.push_str(&next);
         }
         (None, Proof::Passed | Proof::Skipped) => {
             let database = printable(&outcome.database);
-            text.push_str(&format!(
-                "next: look at {database}; with --swap a restore takes the place of a live database\n"
-            ));
+            let next = format!("next: look at {database}; with --swap a restore takes the place of a live database\n");
+            text.push_str(&next);
         }
         (None, Proof::Failed) => {}
     }
