@@ -25,7 +25,7 @@ use crate::postgres::{
 };
 use crate::process::host_name;
 use crate::proof::Comparison;
-use crate::restore::{Missing, Scratch, create_database, missing_in_target, sweep_databases};
+use crate::restore::{Missing, Scratch, analyze, create_database, missing_in_target, sweep_databases};
 use crate::script::{Omit, Scan, literal, quote_identifier};
 use std::io::Read;
 use std::path::PathBuf;
@@ -417,7 +417,8 @@ impl Drill<'_> {
         findings.comparison.notes.extend(refused);
         let analyzing = Instant::now();
         ctx.phase(Phase::Analyze, 0);
-        client.execute("analyze;", &ctx.cancel).await.map_err(could_not("the scratch could not be analyzed"))?;
+        let left_out = analyze(client, &ctx.cancel).await.map_err(could_not("the scratch could not be analyzed"))?;
+        findings.comparison.notes.extend(left_out);
         findings.phase(Phase::Analyze, analyzing);
         findings.restore_seconds = clock.elapsed().as_secs_f64();
         let proving = Instant::now();

@@ -16,8 +16,8 @@ use crate::event::{Event, Phase};
 use crate::postgres::programs::{find_clients, find_newest_clients, server_version};
 use crate::postgres::{Client, Connection, Search, Without, version_num};
 use crate::restore::{
-    Existing, LoadPart, Missing, Scratch, create_database, existing, kept_name, load, missing_in_target, rename,
-    settings_unknown_to, swap, sweep_databases,
+    Existing, LoadPart, Missing, Scratch, analyze, create_database, existing, kept_name, load, missing_in_target,
+    rename, settings_unknown_to, swap, sweep_databases,
 };
 use crate::script::{Omit, Scan, quote_identifier};
 use std::path::PathBuf;
@@ -264,7 +264,7 @@ impl Restorer<'_> {
         let client = self.maintenance.with_database(database);
         load_all(ctx, &client, copy, manifest, contents, scans).await?;
         ctx.phase(Phase::Analyze, 0);
-        client.execute("analyze;", &ctx.cancel).await?;
+        notes.extend(analyze(&client, &ctx.cancel).await?);
         let restore_seconds = clock.elapsed().as_secs_f64();
         let without = Without { comment: matches!(place, Place::Ours(_)), ..self.without };
         notes.extend(apply_properties(ctx, &self.maintenance, manifest, database, without).await?);

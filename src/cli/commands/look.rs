@@ -2,12 +2,10 @@
 
 use super::{Session, catalog_for, problem_json, problem_text};
 use crate::archive::Contents;
-use crate::catalogue::FileKind;
 use crate::cli::args::{FetchArgs, ListArgs, ShowArgs};
 use crate::cli::{exit, places, tables, voice};
-use crate::destination::read_small;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ops::{self, Backup, Catalog};
+use crate::error::Result;
+use crate::ops::{self, Catalog};
 use crate::script::TableData;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,7 +49,7 @@ pub(in crate::cli) struct TableSize {
 pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
     let backup = catalog.find(session.ctx, &args.backup)?;
-    let read = contents(session, backup).await.map(|contents| largest_first(&contents));
+    let read = ops::contents(session.ctx, backup).await.map(|contents| largest_first(&contents));
     session.display.pause();
     let listed = backup.listed();
     let (tables, failure) = match read {
@@ -87,17 +85,6 @@ fn largest_first(contents: &Contents) -> Vec<TableSize> {
     let mut tables: Vec<TableSize> = contents.entries().filter_map(|entry| entry.table.as_ref()).map(size).collect();
     tables.sort_by(|a, b| (b.sql_bytes, &a.schema, &a.table).cmp(&(a.sql_bytes, &b.schema, &b.table)));
     tables
-}
-
-/// The index of `backup`. WIRE: becomes `ops::contents(session.ctx, backup)`, which also checks its digest.
-async fn contents(session: &Session<'_>, backup: &Backup) -> Result<Contents> {
-    session.ctx.cancel.check()?;
-    let manifest = &backup.manifest;
-    let missing = |what: &str| Error::new(ErrorKind::NotFound, format!("the backup {} has no {what}", manifest.id));
-    let file = manifest.files_of(FileKind::Contents).next().ok_or_else(|| missing("index of its tables"))?;
-    let copy = backup.copies.first().ok_or_else(|| missing("copy"))?;
-    let stored = read_small(&**copy, &manifest.dir().join(file.name.as_str()), file.bytes).await?;
-    Contents::from_gzip(&stored, file.unpacked_bytes)
 }
 
 /// Writes the archive of one backup to a file.

@@ -1,6 +1,7 @@
 //! From a command line to a use-case, and from its outcome to stdout, stderr and an exit code. One file a command.
 
 mod backup;
+mod demo;
 mod drill;
 mod look;
 mod restore;
@@ -37,7 +38,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
-        Command::Demo(args) => restore::demo(args, session),
+        Command::Demo(args) => demo::demo(args, session).await,
         Command::Completions { shell } => completions(*shell),
     }
 }

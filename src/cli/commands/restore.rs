@@ -1,9 +1,9 @@
-//! `pgkeep restore` and `pgkeep demo`.
+//! `pgkeep restore`.
 
 use super::{Session, catalog_for};
-use crate::cli::args::{DemoArgs, RestoreArgs};
+use crate::cli::args::RestoreArgs;
 use crate::cli::{exit, places, tables, voice};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::ops::{self, RestoreRequest};
 
 /// Restores one backup, and says what to do next.
@@ -30,10 +30,4 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
         voice::tell(error);
     }
     Ok(failure.map_or(exit::DONE, |error| error.exit_code()))
-}
-
-/// Shows what pgkeep does. WIRE: `ops::demo(session.ctx, &ops::DemoRequest { dir, keep })` goes here.
-pub(super) fn demo(args: &DemoArgs, _session: &Session<'_>) -> Result<u8> {
-    let DemoArgs { dir: _, keep: _ } = args;
-    Err(Error::new(ErrorKind::Failed, "the demo is not part of this build"))
 }
