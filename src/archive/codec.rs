@@ -64,15 +64,14 @@ impl Packer {
 /// is refused without being unpacked: memory is bounded by what the index says, and that by [`LARGEST_MEMBER`].
 pub fn unpack_member(codec: Codec, stored: &[u8], sql_bytes: u64) -> Result<Vec<u8>> {
     let damaged = |why: String| Error::new(ErrorKind::Damaged, format!("a member cannot be unpacked: {why}"));
+    let wrong = || damaged("its bytes or its checksum are wrong".to_owned());
     if sql_bytes > LARGEST_MEMBER {
         return Err(damaged(format!("the index says that it holds {sql_bytes} bytes")));
     }
     let mut sql = vec![0; sql_bytes as usize];
     let length = match codec {
-        Codec::Gzip => Decompressor::new().gzip_decompress(stored, &mut sql).map_err(|e| damaged(e.to_string()))?,
-        Codec::Zstd => {
-            zstd::bulk::decompress_to_buffer(stored, sql.as_mut_slice()).map_err(|e| damaged(e.to_string()))?
-        }
+        Codec::Gzip => Decompressor::new().gzip_decompress(stored, &mut sql).map_err(|_| wrong())?,
+        Codec::Zstd => zstd::bulk::decompress_to_buffer(stored, sql.as_mut_slice()).map_err(|_| wrong())?,
     };
     if length as u64 != sql_bytes {
         return Err(damaged(format!("it holds {length} bytes instead of {sql_bytes}")));

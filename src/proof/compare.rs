@@ -157,7 +157,7 @@ fn count(entry: &Entry, comparison: &mut Comparison) {
 
 /// A restore puts inherited columns first: the same table, its columns in another order.
 fn note_order((_, schema, name): Key<'_>, wanted: &Entry, there: &Entry, comparison: &mut Comparison) {
-    if wanted.digest != there.digest && wanted.unordered_digest.is_some() && wanted.table.is_none() {
+    if wanted.kind == "TABLE" && wanted.digest != there.digest && wanted.unordered_digest.is_some() {
         comparison.notes.push(format!("the columns of {schema}.{name} come back in the order of its parents"));
     }
 }

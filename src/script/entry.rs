@@ -44,7 +44,7 @@ pub struct Entry {
     /// What a `SEQUENCE SET` entry sets: the value and whether it was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The columns that a `TABLE` with parents defines, sorted: their order changes when it is restored.
+    /// The digest with what a restore may reorder in a fixed order: columns of a `TABLE` with parents, roles of a `POLICY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unordered_digest: Option<String>,
 }

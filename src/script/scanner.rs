@@ -313,7 +313,7 @@ impl Scanner {
         let kind = self.open.as_ref().map(|open| open.entry.kind.clone()).unwrap_or_default();
         match kind.as_str() {
             "ACL" | "DEFAULT ACL" if self.omit.privileges => self.scan.omitted.push(start..self.offset),
-            "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => {
+            "ACL" | "DEFAULT ACL" | "USER MAPPING" => {
                 self.scan.roles.extend(statement::roles(self.lexer.text()));
             }
             "BLOB" | "BLOB METADATA" | "BLOBS" => self.large_object(start),
@@ -323,8 +323,9 @@ impl Scanner {
                     open.entry.value = value.or(open.entry.value.take());
                 }
             }
-            "TABLE" => {
-                let unordered = unordered_digest(self.lexer.text());
+            "TABLE" | "POLICY" => {
+                self.scan.roles.extend(statement::roles(self.lexer.text()));
+                let unordered = unordered_digest(&kind, self.lexer.text());
                 if let Some(open) = &mut self.open {
                     open.entry.unordered_digest = unordered.or(open.entry.unordered_digest.take());
                 }
@@ -453,12 +454,17 @@ fn column_places(columns: &[String], wanted: &[String]) -> Option<Vec<usize>> {
     wanted.iter().map(|name| places.get(name).copied()).collect()
 }
 
-/// For a table with parents: the digest of its lines in sorted order. A restore merges inherited columns first, so that
-/// the same columns come back in another order.
-fn unordered_digest(statement: &[u8]) -> Option<String> {
-    memchr::memmem::find(statement, b"\nINHERITS (")?;
-    let strip = |line: &[u8]| line.strip_suffix(b",").unwrap_or(line).to_vec();
-    let mut lines: Vec<Vec<u8>> = statement.split(|&b| b == b'\n').map(strip).collect();
-    lines.sort();
-    Some(format!("{:032x}", xxh3_128(&lines.join(&b'\n'))))
+/// The digest of a statement whose parts come back in another order: the columns of a table with parents, for a restore
+/// puts inherited ones first, and the roles of a policy.
+fn unordered_digest(kind: &str, statement: &[u8]) -> Option<String> {
+    let normal = if kind == "POLICY" {
+        statement::policy_in_order(statement)?
+    } else {
+        memchr::memmem::find(statement, b"\nINHERITS (")?;
+        let strip = |line: &[u8]| line.strip_suffix(b",").unwrap_or(line).to_vec();
+        let mut lines: Vec<Vec<u8>> = statement.split(|&b| b == b'\n').map(strip).collect();
+        lines.sort();
+        lines.join(&b'\n')
+    };
+    Some(format!("{:032x}", xxh3_128(&normal)))
 }

@@ -177,6 +177,17 @@ pub(super) fn roles(statement: &[u8]) -> Vec<String> {
     roles
 }
 
+/// A `CREATE POLICY` with its roles in the order of their names. pg_dump lists them in the order of the server's catalogue,
+/// which another server need not share.
+pub(super) fn policy_in_order(statement: &[u8]) -> Option<Vec<u8>> {
+    let mut tokens = tokens(statement);
+    let to = tokens.iter().position(|token| token.is("to"))?;
+    let ends = |token: &Token| token.is("using") || token.is("with") || *token == Token::Symbol(b';');
+    let end = to + tokens[to..].iter().position(ends)?;
+    tokens[to + 1..end].sort_by_key(|token| format!("{token:?}"));
+    Some(format!("{tokens:?}").into_bytes())
+}
+
 /// The number that a statement on a large object is about: `lo_create('N')`, `lo_open('N', …)`, `LARGE OBJECT N`.
 pub(super) fn large_object(statement: &[u8]) -> Option<u32> {
     let head = &statement[..statement.len().min(200)];
