@@ -89,13 +89,20 @@ impl Header {
     /// last that looks like one, since the fields behind it are the likelier to be plain.
     pub(super) fn parse(comment: &[u8]) -> Option<Self> {
         let comment = comment.strip_suffix(b"\n").unwrap_or(comment);
-        let rest = comment.strip_prefix(b"-- Name: ").or_else(|| comment.strip_prefix(b"-- Data for Name: "))?;
-        let rest = text(rest);
+        let data = comment.strip_prefix(b"-- Data for Name: ");
+        let rest = text(data.or_else(|| comment.strip_prefix(b"-- Name: "))?);
         let (rest, owner) = rest.rsplit_once("; Owner: ")?;
         // Behind the owner there may be a tablespace or an access method.
         let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
-        let (rest, schema) = rest.rsplit_once("; Schema: ")?;
-        let (name, kind) = rest.rsplit_once("; Type: ")?;
+        // Of rows the kind is known: a schema whose own name looks like a kind must not hide it.
+        let (name, kind, schema) = match rest.split_once("; Type: TABLE DATA; Schema: ") {
+            Some((name, schema)) if data.is_some() => (name, "TABLE DATA", schema),
+            _ => {
+                let (rest, schema) = rest.rsplit_once("; Schema: ")?;
+                let (name, kind) = rest.rsplit_once("; Type: ")?;
+                (name, kind, schema)
+            }
+        };
         let given = |field: &str| if field == "-" || field.is_empty() { None } else { Some(field.to_owned()) };
         Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner) })
     }
@@ -144,5 +151,8 @@ mod tests {
         let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: -; Tablespace: fast\n";
         assert_eq!(Header::parse(data).unwrap().owner, None);
         assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
+        let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Type: TABLE; Schema: x; Owner: me\n";
+        let header = Header::parse(data).unwrap();
+        assert_eq!((header.kind.as_str(), header.name.as_str()), ("TABLE DATA", "t"));
     }
 }

@@ -16,6 +16,12 @@ impl Fingerprint {
     pub fn add(&mut self, row: &[u8]) {
         self.0 = self.0.wrapping_add(xxh3_128(row));
     }
+
+    /// The fingerprint of these rows and the others together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
 }
 
 impl fmt::Display for Fingerprint {

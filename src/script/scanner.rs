@@ -379,6 +379,8 @@ impl Scanner {
             b"SELECT" if !self.lexer.is_whole() || !statement::is_select(statement, self.lexer.standard_strings()) => {
                 Some("a SELECT that is not one of pg_dump's")
             }
+            // Behind the grants of someone who is not the owner.
+            b"RESET" if statement == b"RESET SESSION AUTHORIZATION;" => None,
             b"ALTER" | b"BEGIN" | b"COMMENT" | b"COMMIT" | b"COPY" | b"CREATE" | b"DROP" | b"GRANT" | b"INSERT"
             | b"REFRESH" | b"REVOKE" | b"SECURITY" | b"SELECT" => None,
             _ => Some("a statement that is not one of pg_dump's"),
