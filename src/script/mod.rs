@@ -9,6 +9,8 @@
 //! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
 
 mod entry;
+#[cfg(test)]
+mod generate;
 mod lexer;
 mod rows;
 mod scanner;
