@@ -126,7 +126,9 @@ fn compare_group(key: Key<'_>, wanted: &[&Entry], there: &[&Entry], rules: Rules
     if (wanted.len() > 1 || there.len() > 1)
         && let (Some(a), Some(b)) = (merged(wanted), merged(there))
     {
-        wanted.iter().for_each(|entry| count(entry, comparison));
+        for entry in wanted {
+            count(entry, comparison);
+        }
         if let Some((expected, found)) = describe_rows(&a, &b) {
             comparison.differences.push(difference(key, expected, found));
         }

@@ -87,10 +87,12 @@ fn piece() -> impl Strategy<Value = Piece> {
     ]
 }
 
+type FoundEntry = (String, String, u64, Option<(usize, u64, Fingerprint)>);
+
 /// What a scanner must find: of each entry its kind, its name, where it begins, and of its rows number and fingerprint.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
-    entries: Vec<(String, String, u64, Option<(usize, u64, Fingerprint)>)>,
+    entries: Vec<FoundEntry>,
     statements: Vec<String>,
 }
 
@@ -116,7 +118,7 @@ fn script(pieces: &[Piece]) -> Script {
         let name = format!("n{number}; Type: X");
         let header = |sql: &mut String, wanted: &mut Found, data: &str, name: &str, kind: &str, rows| {
             wanted.entries.push((kind.to_owned(), name.to_owned(), sql.len() as u64, rows));
-            sql.push_str(&format!("--\n-- {data}Name: {name}; Type: {kind}; Schema: public; Owner: bob\n--\n\n"));
+            sql.extend([format!("--\n-- {data}Name: {name}; Type: {kind}; Schema: public; Owner: bob\n--\n\n")]);
         };
         match piece {
             Piece::Object { kind, statements, owner, tablespace } => {
@@ -133,7 +135,9 @@ fn script(pieces: &[Piece]) -> Script {
             }
             Piece::Rows { columns, rows } => {
                 let mut fingerprint = Fingerprint::default();
-                rows.iter().for_each(|row| fingerprint.add(row.as_bytes()));
+                for row in rows {
+                    fingerprint.add(row.as_bytes());
+                }
                 let found = Some((*columns, rows.len() as u64, fingerprint));
                 header(&mut sql, &mut wanted, "Data for ", &name, "TABLE DATA", found);
                 let names: Vec<_> = (0..*columns).map(|n| format!("\"c\"\"{n};\"")).collect();
@@ -142,7 +146,7 @@ fn script(pieces: &[Piece]) -> Script {
                 sql.push_str(&copy);
                 sql.push('\n');
                 wanted.statements.push(copy);
-                rows.iter().for_each(|row| sql.push_str(&format!("{row}\n")));
+                sql.extend(rows.iter().flat_map(|row| [row.as_str(), "\n"]));
                 sql.push_str("\\.\n\n\n");
             }
             Piece::Sequence { value, called } => {

@@ -1,6 +1,7 @@
 //! The streaming scanner: from pg_dump's bytes to entries, row counts and fingerprints.
 
 use super::entry::Header;
+use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
@@ -375,8 +376,8 @@ impl Scanner {
             return Some("a statement behind the closing line");
         }
         match word {
-            b"SET" => statement::foreign_setting(statement, in_head),
-            b"SELECT" if !self.lexer.is_whole() || !statement::is_select(statement, self.lexer.standard_strings()) => {
+            b"SET" => foreign::foreign_setting(statement, in_head),
+            b"SELECT" if !self.lexer.is_whole() || !foreign::is_select(statement, self.lexer.standard_strings()) => {
                 Some("a SELECT that is not one of pg_dump's")
             }
             // Behind the grants of someone who is not the owner.
