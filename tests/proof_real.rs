@@ -41,8 +41,10 @@ const EXTRA: &str = "
     ALTER TABLE public.moods REPLICA IDENTITY FULL;
 ";
 
-/// What is done to the restored database, and which objects must be named for it, as kind and name.
-const CHANGES: &[(&str, &str, &[(&str, &str)])] = &[
+/// What is done to the restored database, the statement, and which objects must be named for it, as kind and name.
+type Change = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const CHANGES: &[Change] = &[
     ("a row missing", "DELETE FROM left_rows WHERE a = 50", &[("TABLE DATA", "public.left_rows")]),
     ("a row too many", "INSERT INTO no_rows VALUES (NULL)", &[("TABLE DATA", "public.no_rows")]),
     (

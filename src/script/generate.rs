@@ -28,7 +28,7 @@ fn lure() -> impl Strategy<Value = String> {
 fn token() -> impl Strategy<Value = String> {
     let plain = lure().prop_map(|text| format!("'{}'", text.replace('\'', "''")));
     let escape =
-        lure().prop_map(|text| format!("E'it''s \\' {}\\\\'", text.replace('\\', "\\\\").replace('\'', "\\'")));
+        lure().prop_map(|text| format!("E'it''s \\' {}\\\\' ||", text.replace('\\', "\\\\").replace('\'', "\\'")));
     let quoted = lure().prop_map(|text| format!("\"{}\"", text.replace('"', "\"\"")));
     let dollar = ("([a-z_][a-z0-9_]{0,3})?", lure()).prop_map(|(tag, text)| {
         let tag = format!("${tag}$");
