@@ -92,8 +92,7 @@ fn every_command_in_the_readme_exists() {
         let commands: BTreeSet<&str> = ["backup", "now", "list", "show", "verify", "fetch", "restore", "drill"].into();
         let mut path: Vec<&str> = Vec::new();
         for word in &words {
-            let wanted = if path.is_empty() { true } else { path == ["backup"] };
-            if wanted && commands.contains(word.as_str()) {
+            if (path.is_empty() || path == ["backup"]) && commands.contains(word.as_str()) {
                 path.push(word);
             }
         }
