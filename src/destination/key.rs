@@ -41,6 +41,12 @@ impl Key {
         Self(format!("{}/{}", self.0, encode_segment(text)))
     }
 
+    /// The key `name` below this one. `name` is a key already: encoding it again would name another file.
+    #[must_use]
+    pub fn child(&self, name: &Self) -> Self {
+        Self(format!("{}/{}", self.0, name.0))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
