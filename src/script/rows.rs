@@ -50,6 +50,8 @@ impl From<Fingerprint> for String {
 pub(super) struct Rows {
     pub(super) count: u64,
     pub(super) fingerprint: Fingerprint,
+    /// Whether a row begins like the end of the block. pg_dump writes none, and psql takes `\.` and a carriage return for it.
+    pub(super) false_end: bool,
     /// Where each column of the rows goes before they are hashed; `None` to hash them as they are.
     order: Option<Vec<usize>>,
     partial: Partial,
@@ -70,7 +72,7 @@ enum Partial {
 
 impl Rows {
     pub(super) fn new(order: Option<Vec<usize>>) -> Self {
-        Self { count: 0, fingerprint: Fingerprint::default(), order, partial: Partial::Nothing }
+        Self { count: 0, fingerprint: Fingerprint::default(), false_end: false, order, partial: Partial::Nothing }
     }
 
     /// Reads rows from `input` up to its end, or up to and including the line `\.`: then returns how many bytes that was.
@@ -97,6 +99,7 @@ impl Rows {
 
     fn row(&mut self, line: &[u8]) {
         self.count += 1;
+        self.false_end |= line.starts_with(b"\\.");
         match &self.order {
             None => self.fingerprint.add(line),
             Some(order) => {
@@ -140,8 +143,9 @@ impl Rows {
                 false
             }
             Partial::Hashed { head, length: 2, .. } if &head == b"\\." => true,
-            Partial::Hashed { hasher, .. } => {
+            Partial::Hashed { head, length, hasher } => {
                 self.count += 1;
+                self.false_end |= length > 2 && &head == b"\\.";
                 self.fingerprint.0 = self.fingerprint.0.wrapping_add(hasher.digest128());
                 false
             }

@@ -133,6 +133,10 @@ impl Scanner {
 
     /// Reads the next piece.
     pub fn feed(&mut self, mut input: &[u8]) {
+        // PostgreSQL stores none. psql reads lines as C strings: it would lose the rest of the line, quotes and all.
+        if memchr::memchr(0, input).is_some() {
+            self.violate("a NUL byte, which cuts lines short for psql");
+        }
         while !input.is_empty() {
             let read = match &mut self.mode {
                 Mode::Sql => self.feed_sql(input),
@@ -409,6 +413,9 @@ impl Scanner {
         let Mode::Rows(copy, rows, start) = std::mem::replace(&mut self.mode, Mode::Sql) else {
             return;
         };
+        if rows.false_end {
+            self.violate("a row that psql may take for the end of the rows");
+        }
         let Copy { schema, table, mut columns } = copy;
         if let Some(wanted) = self.orders.get(&(schema.clone(), table.clone()))
             && column_places(&columns, wanted).is_some()
