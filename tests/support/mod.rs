@@ -21,11 +21,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod files;
+mod forge;
 mod postgres;
 mod processes;
 mod program;
 
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
+pub use forge::{Numbers, Stored};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
