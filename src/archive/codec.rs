@@ -7,8 +7,9 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 /// Where members are cut: at the last line end before so many bytes of SQL.
 pub const MEMBER_BYTES: usize = 2 << 20;
 
-/// The largest member that is unpacked, in bytes of SQL: an index that claims more is damaged or hostile.
-pub const LARGEST_MEMBER: u64 = 64 << 20;
+/// The largest member that is read, in bytes of SQL or stored: an index that claims more is damaged or hostile. Several are
+/// in memory at once.
+pub const LARGEST_MEMBER: u64 = 4 * MEMBER_BYTES as u64;
 
 /// Packs members; one for each thread, for it keeps its tables and its buffer.
 pub struct Packer {

@@ -1,5 +1,6 @@
 //! `contents.json.gz`: where every entry and member of the archive is, and what rows each table had.
 
+use super::codec::LARGEST_MEMBER;
 use crate::destination::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::script::{ColumnOrder, Entry};
@@ -13,6 +14,13 @@ const FORMAT: u32 = 1;
 
 /// The largest index that is read, in unpacked bytes: some ten million members.
 pub const LARGEST_CONTENTS: u64 = 1 << 30;
+
+/// How many times larger than stored an index may be once it exceeds [`ANY_RATIO`] bytes: it is full of digests, which do
+/// not compress, so that more is no index but a bomb.
+const LARGEST_RATIO: u64 = 64;
+
+/// Up to so many unpacked bytes any ratio will do.
+const ANY_RATIO: u64 = 16 << 20;
 
 /// The index of a backup's data files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +102,8 @@ impl Contents {
     pub fn from_gzip(stored: &[u8], unpacked_bytes: u64) -> Result<Self> {
         let damaged =
             |why: String| Error::new(ErrorKind::Damaged, format!("the index of the archive cannot be used: {why}"));
-        if unpacked_bytes > LARGEST_CONTENTS {
+        let expected = ANY_RATIO.max(LARGEST_RATIO.saturating_mul(stored.len() as u64));
+        if unpacked_bytes > LARGEST_CONTENTS.min(expected) {
             return Err(damaged(format!("the manifest says that it unpacks to {unpacked_bytes} bytes")));
         }
         let reader = std::io::BufReader::with_capacity(1 << 16, MultiGzDecoder::new(stored).take(unpacked_bytes));
@@ -107,6 +116,9 @@ impl Contents {
             .hint("update pgkeep; RESTORE.txt beside the archive tells how to restore it by hand meanwhile"));
         }
         for file in &contents.files {
+            if file.members.iter().any(|member| member.sql_bytes.max(member.stored_bytes) > LARGEST_MEMBER) {
+                return Err(damaged(format!("a member of {} is larger than pgkeep makes them", file.name)));
+            }
             let sql = sum(file.members.iter().map(|member| member.sql_bytes));
             let (Some(sql), Some(_)) = (sql, sum(file.members.iter().map(|member| member.stored_bytes))) else {
                 return Err(damaged("its members are larger than any file".to_owned()));

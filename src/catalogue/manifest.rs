@@ -172,6 +172,11 @@ impl Manifest {
         if manifest.files_of(FileKind::Data).next().is_none() {
             return Err(damaged("it names no data".to_owned()));
         }
+        // Written into statements as it stands, for it is a keyword.
+        let keyword = |what: &str| !what.is_empty() && what.bytes().all(|b| b.is_ascii_uppercase());
+        if let Some(odd) = manifest.properties.privileges.iter().flatten().find(|one| !keyword(&one.privilege)) {
+            return Err(damaged(format!("{:?} is no privilege on a database", odd.privilege)));
+        }
         let mut names: Vec<&Key> = manifest.files.iter().map(|file| &file.name).collect();
         names.sort();
         let all = names.len();

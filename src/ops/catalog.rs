@@ -1,5 +1,6 @@
 //! The backups of several destinations as one catalogue: the same backup in three places is one backup with three copies.
 
+use super::store::copy_of;
 use super::{Context, ListedBackup};
 use crate::catalogue::{self, DrillReceipt, DrillResult, Entry, Manifest, Selector, VerifyReceipt, VerifyResult};
 use crate::config::{DestinationConfig, DestinationRef};
@@ -94,8 +95,32 @@ impl Catalog {
     pub fn find(&self, ctx: &Context, selector: &str) -> Result<&Backup> {
         let selector: Selector = selector.parse()?;
         let entries: Vec<Entry> = self.backups.iter().map(Backup::entry).collect();
-        let found = catalogue::select(&entries, &selector, ctx.config.timezone)?;
+        let found = catalogue::select(&entries, &selector, ctx.config.timezone);
+        let unusable = |selector: &Selector| {
+            let Selector::Id(prefix) = selector else { return None };
+            self.problems.iter().find(|(_, problem)| problem.dir.file_name().starts_with(prefix.as_str()))
+        };
+        let found = match found {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(match unusable(&selector) {
+                    Some((_, problem)) => {
+                        let message = format!("backup {} cannot be used", problem.dir);
+                        Error::new(ErrorKind::NotFound, message).caused_by(copy_of(&problem.error))
+                    }
+                    None => error,
+                });
+            }
+            other => other?,
+        };
         let dir = found.manifest.dir();
+        if !matches!(selector, Selector::Id(_)) {
+            // The newest backup may be another than the user believes.
+            for (destination, problem) in &self.problems {
+                if problem.dir.parent() == dir.parent() && problem.dir.file_name() > dir.file_name() {
+                    ctx.warn(format!("{} in {destination} is passed over: {}", problem.dir, problem.error.one_line()));
+                }
+            }
+        }
         let backup = self.backups.iter().find(|backup| backup.manifest.dir() == dir);
         backup.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{dir} is gone")))
     }

@@ -9,11 +9,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
 use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of a file is read at once where its members are not known.
 const READ_BYTES: u64 = 4 << 20;
+
+/// The largest globals that are read, in bytes, unpacked or not: some hundred thousand roles.
+const LARGEST_GLOBALS: u64 = 32 << 20;
 
 /// How many tables a problem names.
 const NAMED: usize = 5;
@@ -106,6 +110,15 @@ pub(super) async fn check(
         Ok(contents) => checked.contents = Some(contents),
         Err(error) => checked.record("the index", error)?,
     }
+    let described = checked.contents.as_ref().map_or(0, |contents| contents.files.len());
+    let stored = manifest.files_of(FileKind::Data).count();
+    if checked.contents.is_some() && described != stored {
+        // What no index describes would be neither compared nor restored.
+        checked.problems.push(format!("the index describes {described} data files, and the manifest names {stored}"));
+    }
+    if let Some(contents) = &checked.contents {
+        checked.problems.extend(declared_otherwise(manifest, contents));
+    }
     let dir = manifest.dir();
     let codec = manifest.codec.parse::<Codec>();
     let mut data = 0;
@@ -128,6 +141,11 @@ pub(super) async fn check(
         data += usize::from(file.kind == FileKind::Data);
         match (file.kind, depth, index, &codec) {
             (FileKind::Contents, ..) => {}
+            (FileKind::Globals, Depth::Rows(_), ..) => {
+                if let Err(error) = read_globals(&**destination, manifest, file).await {
+                    checked.record(file.name.as_str(), error)?;
+                }
+            }
             (FileKind::Data, Depth::Rows(omit), Some(index), Ok(codec)) => {
                 let reading = Reading { ctx, destination, file, key, codec: *codec, progress: &progress };
                 reading.data(index, omit.clone(), &mut checked).await?;
@@ -146,6 +164,50 @@ pub(super) async fn check(
         checked.problems.push(format!("the manifest names a codec that is not known: {error}"));
     }
     Ok(checked)
+}
+
+/// The roles and tablespaces in `file`, checked: their digest, their size, and that psql finds nothing in them but SQL.
+pub(super) async fn read_globals(destination: &dyn Destination, manifest: &Manifest, file: &File) -> Result<Vec<u8>> {
+    let damaged = |why: String| Error::new(ErrorKind::Damaged, why);
+    let name = &file.name;
+    if file.bytes.max(file.unpacked_bytes) > LARGEST_GLOBALS {
+        return Err(damaged(format!("{name} holds more than {LARGEST_GLOBALS} bytes")));
+    }
+    let stored = destination.read(&manifest.dir().join(name.as_str()), 0..file.bytes).await?;
+    let digest = hex::encode(Sha256::digest(&stored));
+    if digest != file.sha256 {
+        return Err(damaged(digest_problem(name, &digest, &file.sha256)));
+    }
+    let mut sql = Vec::new();
+    let mut unpacked = flate2::read::MultiGzDecoder::new(&stored[..]).take(file.unpacked_bytes + 1);
+    unpacked.read_to_end(&mut sql).map_err(|source| damaged(format!("{name} cannot be unpacked: {source}")))?;
+    if sql.len() as u64 != file.unpacked_bytes {
+        return Err(damaged(format!("{name} does not unpack to {} bytes", file.unpacked_bytes)));
+    }
+    let mut scanner = Scanner::default();
+    scanner.feed(&sql);
+    match scanner.finish().violations.first() {
+        Some(violation) => Err(damaged(format!("{name}: line {} holds {}", violation.line, violation.what))),
+        None => Ok(sql),
+    }
+}
+
+/// What the manifest counts otherwise than the index: a change of the one that does not show in any digest.
+fn declared_otherwise(manifest: &Manifest, contents: &Contents) -> Vec<String> {
+    let count = |of: fn(&Entry) -> bool| contents.entries().filter(|entry| of(entry)).count() as u64;
+    let objects = count(|entry| entry.kind == "LARGE OBJECT");
+    let members = contents.files.iter().flat_map(|file| &file.members);
+    let counts = [
+        ("entries", manifest.entries, count(|_| true) - objects),
+        ("tables", manifest.tables, count(|entry| entry.kind == "TABLE DATA")),
+        ("rows", manifest.rows, contents.entries().filter_map(|entry| entry.table.as_ref()).map(|t| t.rows).sum()),
+        ("large objects", manifest.large_objects, objects),
+        ("bytes of SQL", manifest.sql_bytes, members.map(|member| member.sql_bytes).sum()),
+    ];
+    let differ = counts.into_iter().filter(|(_, declared, found)| declared != found);
+    differ
+        .map(|(what, declared, found)| format!("the manifest counts {declared} {what}, and the index {found}"))
+        .collect()
 }
 
 fn digest_problem(name: &Key, found: &str, expected: &str) -> String {

@@ -3,7 +3,7 @@
 //! *Passed*, *failed* and *could not run* are three answers: what is the machine's fault is never told of the backup.
 
 use super::catalog::drill_result;
-use super::check::intact_copy;
+use super::check::{intact_copy, read_globals};
 use super::globals::{role_statements, tablespaces};
 use super::outcome::{CheckAnswer, DrillOutcome};
 use super::prove::{Kept, prove};
@@ -27,7 +27,6 @@ use crate::process::host_name;
 use crate::proof::Comparison;
 use crate::restore::{Missing, Scratch, analyze, create_database, missing_in_target, sweep_databases};
 use crate::script::{Omit, Scan, literal, quote_identifier};
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -310,11 +309,7 @@ impl Drill<'_> {
         let manifest = self.manifest();
         let mut sql = String::new();
         if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let key = manifest.dir().child(&file.name);
-            let stored = copy.read(&key, 0..file.bytes).await?;
-            let mut globals = Vec::new();
-            let mut unpacked = flate2::read::MultiGzDecoder::new(&stored[..]).take(file.unpacked_bytes);
-            unpacked.read_to_end(&mut globals).map_err(|source| Error::io("cannot unpack the globals", source))?;
+            let globals = read_globals(&**copy, manifest, file).await?;
             sql.push_str(&role_statements(&globals, &manifest.server.bootstrap_role)?);
             for name in tablespaces(&globals) {
                 let folder = cluster.make_folder("t")?;

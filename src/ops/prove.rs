@@ -36,9 +36,10 @@ pub(super) async fn prove(
     let dumper = find_clients(search, at_least).or_else(|_| find_clients(search, inspection.server.version_num))?;
     let definitions = dumper.version.major == wanted && inspection.server.major() == manifest.server.major();
     let mut client = client.clone().with_programs(dumper);
+    let plain = |value: &&String| value.bytes().all(|b| b.is_ascii_alphanumeric());
     let options: Vec<String> = ["bytea_output", "xmlbinary"]
         .iter()
-        .filter_map(|name| Some(format!("-c {name}={}", manifest.output_settings.get(*name)?)))
+        .filter_map(|name| Some(format!("-c {name}={}", manifest.output_settings.get(*name).filter(plain)?)))
         .collect();
     if !options.is_empty() {
         client = client.with_env("PGOPTIONS", &options.join(" "));

@@ -131,6 +131,9 @@ impl Restorer<'_> {
     async fn run(&self) -> Result<RestoreOutcome> {
         let there = existing(&self.maintenance, &self.name, self.manifest(), &self.ctx.cancel).await?;
         self.guard(there.as_ref())?;
+        if self.request.swap {
+            self.check_kept_name().await?;
+        }
         let mut notes = self.check_needs().await?;
         if let Ok(swept) = sweep_databases(&self.maintenance, self.ctx.clock.now(), &self.ctx.cancel).await {
             for key in swept {
@@ -199,6 +202,18 @@ impl Restorer<'_> {
         }
     }
 
+    /// The name under which the replaced database stays: it must be free, now and after hours of loading.
+    async fn check_kept_name(&self) -> Result<String> {
+        let kept = kept_name(&self.name, &self.manifest().id);
+        match existing(&self.maintenance, &kept, self.manifest(), &self.ctx.cancel).await? {
+            None => Ok(kept),
+            Some(_) => {
+                Err(Error::new(ErrorKind::AlreadyExists, format!("a database {kept} is there from an earlier restore"))
+                    .hint("drop or rename it, then try again"))
+            }
+        }
+    }
+
     /// What the target lacks is said before anything is loaded.
     async fn check_needs(&self) -> Result<Vec<String>> {
         let manifest = self.manifest();
@@ -230,8 +245,8 @@ impl Restorer<'_> {
         let psql = &self.maintenance.programs().version;
         if !psql.supports_restrict() {
             notes.push(format!(
-                "psql {psql} is from before August 2025 and cannot be told to refuse commands in a dump: restore backups of \
-                 databases that you do not trust with a newer one"
+                "psql {psql} is older than August 2025 and cannot be told to refuse commands hidden in a dump: update it before \
+                 restoring backups that strangers could have written"
             ));
         }
         if manifest.server.major() * 10_000 > self.version {
@@ -327,14 +342,7 @@ impl Restorer<'_> {
             return Ok((self.name.clone(), None));
         }
         ctx.phase(Phase::Swap, 0);
-        let kept = kept_name(&self.name, &self.manifest().id);
-        if existing(&self.maintenance, &kept, self.manifest(), cancel).await?.is_some() {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("a database {kept} is there from an earlier restore"),
-            )
-            .hint("drop or rename it, then try again"));
-        }
+        let kept = self.check_kept_name().await?;
         swap(&self.maintenance, &self.name, &kept, &scratch.name, &comment, cancel).await?;
         Ok((self.name.clone(), Some(kept)))
     }

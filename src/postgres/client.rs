@@ -4,6 +4,7 @@ use super::diagnose::diagnose;
 use super::{Connection, Programs};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::id::random_hex;
 use crate::process::{Captured, Invocation, Status, Stdin};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
@@ -107,7 +108,11 @@ impl Client {
 
     /// Runs `sql` and returns how psql ended and what it wrote.
     pub async fn run(&self, sql: &str, cancel: &Cancel) -> Result<Captured> {
-        let input = format!("{SESSION}{sql}\n").into_bytes();
+        // What is told of a backup ends up in statements: whatever it holds, psql shall run no command of its own for it.
+        let key = random_hex(16)?;
+        let restrict =
+            if self.programs.version.supports_restrict() { format!("\\restrict {key}\n") } else { String::new() };
+        let input = format!("{restrict}{SESSION}{sql}\n").into_bytes();
         let psql = self.psql()?.args(["-A", "-t"]).env([("PGCLIENTENCODING".into(), "UTF8".into())]);
         psql.stdin(Stdin::Bytes(input)).capture(cancel).await
     }

@@ -22,6 +22,7 @@
 
 mod disk;
 mod files;
+mod forge;
 mod postgres;
 mod processes;
 mod program;
@@ -29,6 +30,7 @@ mod stored;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
+pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};

@@ -178,6 +178,12 @@ impl Running {
         self.status.is_some()
     }
 
+    /// Kills it after `time`, unless it ends before.
+    pub fn kill_after(&mut self, time: Duration) {
+        wait_until_within(time, || self.has_ended());
+        self.kill(Signal::SIGKILL);
+    }
+
     /// What it wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
