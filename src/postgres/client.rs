@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Settings of the session that keep the role's own from getting in the way.
+/// Settings of the session that keep the role's own from getting in the way. Older servers lack those of the last line;
+/// `\gset` keeps its answer out of the output.
 const SESSION: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = '60s'; \
-                       set default_transaction_read_only = off; set standard_conforming_strings = on;\n";
+                       set default_transaction_read_only = off; set standard_conforming_strings = on;\n\
+                       select count(pg_catalog.set_config(name, '0', false)) as pgkeep_set from pg_catalog.pg_settings \
+                       where name in ('transaction_timeout', 'idle_session_timeout') \\gset\n";
 
 /// One database and the programs to speak to it. Cheap to clone.
 #[derive(Debug, Clone)]
