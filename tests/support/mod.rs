@@ -20,12 +20,16 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::doc_markdown)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+mod disk;
 mod files;
 mod postgres;
 mod processes;
 mod program;
+mod scene;
 
+pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
+pub use scene::{Scene, Session};
