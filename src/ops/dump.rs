@@ -5,7 +5,7 @@ use crate::archive::{Packed, Packing};
 use crate::config::Compression;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::Progress;
-use crate::postgres::{Client, blockers, unreadable_tables};
+use crate::postgres::{Client, blockers, unreadable_tables, waited_for_lock};
 use crate::process::{Invocation, Status, Stdout};
 use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
 use bytes::Bytes;
@@ -147,7 +147,7 @@ async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
         let more = if tables.len() > 20 { format!(" (and {} more)", tables.len() - 20) } else { String::new() };
         return error.hint(format!("the role may not read {shown}{more}; run: GRANT SELECT ON {shown} TO {role}; or GRANT pg_read_all_data TO {role};"));
     }
-    if said.contains("lock timeout")
+    if waited_for_lock(said)
         && let Ok(blockers) = blockers(client, &ctx.cancel).await
         && !blockers.is_empty()
     {
