@@ -78,7 +78,7 @@ impl Draft {
     /// Stores the small file `name`.
     pub async fn put(&mut self, name: &Key, bytes: Bytes) -> Result<Stored> {
         self.begun.insert(name.clone());
-        let stored = self.destination.put(&self.dir.join(name.as_str()), bytes).await?;
+        let stored = self.destination.put(&self.dir.child(name), bytes).await?;
         self.stored.insert(name.clone(), stored.clone());
         Ok(stored)
     }
@@ -86,7 +86,7 @@ impl Draft {
     /// Begins the upload of the file `name`. When it is complete, hand what it returns to [`Draft::add`].
     pub async fn upload(&mut self, name: &Key, expected_bytes: u64) -> Result<Box<dyn Upload>> {
         self.begun.insert(name.clone());
-        self.destination.upload(&self.dir.join(name.as_str()), expected_bytes).await
+        self.destination.upload(&self.dir.child(name), expected_bytes).await
     }
 
     /// Records that the upload of `name` was completed.
@@ -142,7 +142,7 @@ impl Draft {
         self.destination.delete(&self.dir.join(MANIFEST_NAME)).await?;
         let mut failed = None;
         for name in &self.begun {
-            if let Err(error) = self.destination.delete(&self.dir.join(name.as_str())).await {
+            if let Err(error) = self.destination.delete(&self.dir.child(name)).await {
                 failed.get_or_insert(error);
             }
         }
@@ -158,7 +158,7 @@ impl Draft {
 pub async fn publish(destination: &dyn Destination, backup: &CompletedBackup) -> Result<()> {
     let dir = backup.manifest.dir();
     for file in &backup.manifest.files {
-        let key = dir.join(file.name.as_str());
+        let key = dir.child(&file.name);
         let found = destination.head(&key).await?;
         if found.bytes != file.bytes {
             return Err(Error::new(

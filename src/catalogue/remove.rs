@@ -26,7 +26,7 @@ pub async fn remove(destination: &dyn Destination, manifest: &Manifest) -> Resul
     let first = dir.join(MANIFEST_NAME);
     destination.delete(&first).await?;
     removal.deleted.push(first);
-    for key in receipts.into_iter().chain(manifest.files.iter().map(|file| dir.join(file.name.as_str()))) {
+    for key in receipts.into_iter().chain(manifest.files.iter().map(|file| dir.child(&file.name))) {
         match destination.delete(&key).await {
             Ok(()) => removal.deleted.push(key),
             Err(error) => removal.failed.push((key, error)),

@@ -41,6 +41,12 @@ impl Key {
         Self(format!("{}/{}", self.0, encode_segment(text)))
     }
 
+    /// The key of the file called `name` in this folder: as it is, where [`Key::join`] would encode its `%` again.
+    #[must_use]
+    pub fn child(&self, name: &Self) -> Self {
+        Self(format!("{}/{}", self.0, name.0))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -43,7 +43,7 @@ pub(super) enum Depth {
 pub(super) async fn read_contents(destination: &dyn Destination, manifest: &Manifest) -> Result<Contents> {
     let missing = || Error::new(ErrorKind::Damaged, format!("the manifest of {} names no index", manifest.dir()));
     let file = manifest.files_of(FileKind::Contents).next().ok_or_else(missing)?;
-    let key = manifest.dir().join(file.name.as_str());
+    let key = manifest.dir().child(&file.name);
     let stored = destination.read(&key, 0..file.bytes).await?;
     let digest = hex::encode(Sha256::digest(&stored));
     if digest != file.sha256 {
@@ -111,7 +111,7 @@ pub(super) async fn check(
     let mut data = 0;
     for file in &manifest.files {
         ctx.cancel.check()?;
-        let key = dir.join(file.name.as_str());
+        let key = dir.child(&file.name);
         match destination.head(&key).await {
             Ok(object) if object.bytes == file.bytes => {}
             Ok(object) => {

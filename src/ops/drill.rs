@@ -310,7 +310,7 @@ impl Drill<'_> {
         let manifest = self.manifest();
         let mut sql = String::new();
         if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let key = manifest.dir().join(file.name.as_str());
+            let key = manifest.dir().child(&file.name);
             let stored = copy.read(&key, 0..file.bytes).await?;
             let mut globals = Vec::new();
             let mut unpacked = flate2::read::MultiGzDecoder::new(&stored[..]).take(file.unpacked_bytes);

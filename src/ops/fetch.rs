@@ -46,7 +46,7 @@ async fn fetch_from(ctx: &Context, backup: &Backup, copy: &dyn Destination, to: 
     let mut file = tempfile::Builder::new().prefix(".pgkeep-").tempfile_in(folder).doing(cannot)?;
     let mut total = 0;
     for data in manifest.files_of(FileKind::Data) {
-        let key = manifest.dir().join(data.name.as_str());
+        let key = manifest.dir().child(&data.name);
         let mut digest = Sha256::new();
         let mut at = 0;
         while at < data.bytes {

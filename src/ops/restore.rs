@@ -347,7 +347,7 @@ pub(super) async fn load_all(
     for ((file, index), scan) in manifest.files_of(FileKind::Data).zip(&contents.files).zip(scans) {
         let unpacking = Unpacking {
             destination: Arc::clone(copy),
-            key: manifest.dir().join(file.name.as_str()),
+            key: manifest.dir().child(&file.name),
             codec,
             members: index.members.clone(),
             threads: ctx.threads(),
