@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Stdio};
 
 use tempfile::TempDir;
 
-use super::files::{everything_below, temp_dir};
+use super::files::{backup_dirs, everything_below, temp_dir};
 use super::postgres::Postgres;
 use super::processes::{wait_until, wait_until_gone};
 use super::program::{Outcome, Pgkeep, pgkeep};
@@ -18,6 +18,7 @@ pub struct Scene<'s> {
     /// The database; its name is in the environment of every program that works on it, and of no other.
     pub db: String,
     work: TempDir,
+    folder: PathBuf,
     before: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -44,16 +45,29 @@ impl<'s> Scene<'s> {
 
     /// A database made by `sql`, backed up once.
     pub fn with(server: &'s Postgres, hint: &str, sql: &str) -> Self {
+        let work = temp_dir();
+        let folder = work.path().join("backups");
+        Self::build(server, hint, sql, work, folder)
+    }
+
+    /// The same with another folder, such as one on a small disk, which gets an older backup too.
+    pub fn with_folder(server: &'s Postgres, hint: &str, sql: &str, folder: &Path) -> Self {
+        Self::build(server, hint, sql, temp_dir(), folder.to_path_buf())
+    }
+
+    fn build(server: &'s Postgres, hint: &str, sql: &str, work: TempDir, folder: PathBuf) -> Self {
         let db = server.create_db(hint);
         server.psql(&db, sql);
-        let work = temp_dir();
-        for folder in ["backups", "tmp"] {
-            std::fs::create_dir(work.path().join(folder)).unwrap();
-        }
-        let mut scene = Self { server, db, work, before: BTreeMap::new() };
+        std::fs::create_dir(work.path().join("tmp")).unwrap();
+        let mut scene = Self { server, db, work, folder, before: BTreeMap::new() };
         scene.now().ok();
-        scene.before = scene.contents();
+        scene.remember();
         scene
+    }
+
+    /// From now on the folder is to stay as it is.
+    pub fn remember(&mut self) {
+        self.before = self.contents();
     }
 
     /// The private folder that everything here lies in.
@@ -63,7 +77,7 @@ impl<'s> Scene<'s> {
 
     /// The destination.
     pub fn folder(&self) -> PathBuf {
-        self.work.path().join("backups")
+        self.folder.clone()
     }
 
     /// Where this scene's runs put temporary files.
@@ -100,9 +114,10 @@ impl<'s> Scene<'s> {
         assert!(*before == now, "before: {:#?}\nnow: {:#?}", before.keys(), now.keys());
         let tmp = everything_below(self.tmp());
         assert!(tmp.is_empty(), "left in the temporary folder: {tmp:#?}");
+        let older = backup_dirs(self.folder()).len();
         let list = self.at(["backup", "list"]).json();
-        assert_eq!(list["backups"].as_array().map(Vec::len), Some(1), "{list}");
-        self.all_intact(1);
+        assert_eq!(list["backups"].as_array().map(Vec::len), Some(older), "{list}");
+        self.all_intact(older);
     }
 
     /// Fails unless the folder holds `count` backups, all intact.
@@ -114,13 +129,15 @@ impl<'s> Scene<'s> {
         assert!(backups.iter().all(|backup| backup["result"] == "intact"), "{verified:#}");
     }
 
-    /// Every path in the folder with its bytes; folders have none.
+    /// Every path in the folder with its bytes; folders have none. Receipts of `verify`, which the look itself leaves, do
+    /// not count.
     fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let read = |path: PathBuf| {
             let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
             (path, bytes)
         };
-        everything_below(self.folder()).into_iter().map(read).collect()
+        let paths = everything_below(self.folder()).into_iter();
+        paths.filter(|path| !path.iter().any(|part| part == "verified")).map(read).collect()
     }
 }
 
