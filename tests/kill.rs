@@ -205,24 +205,25 @@ fn a_signal_while_the_backup_is_published_leaves_nothing() {
 
 #[test]
 fn a_signal_while_a_restore_loads_or_proves_leaves_no_database() {
-    let server = Postgres::shared(17);
-    let scene = Scene::with_megabytes(server, "restoring", 40);
+    // Its own, where the only scratch databases are this test's.
+    let server = Postgres::start(17);
+    let scene = Scene::with_megabytes(&server, "restoring", 40);
     let url = server.url(&scene.db);
+    let everything = server.psql("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1");
     for (name, doing) in [("loads", "%COPY % FROM stdin%"), ("proves", "%COPY % TO stdout%")] {
         for (signal, code) in SIGNALS {
             let target = format!("{}_{name}_{code}", scene.db);
             let restore = ["restore", "latest", "--into", &target, "--database-url", &url];
             let mut running = scene.at(restore).spawn();
             let at_work = format!(
-                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname LIKE '%{target}%' AND query ILIKE '{doing}' \
+                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname LIKE 'pgkeep\\_scratch%' AND query ILIKE '{doing}' \
                  AND state = 'active'"
             );
-            until(server, &mut running, &at_work);
+            until(&server, &mut running, &at_work);
             let pid = running.pid();
             stops(running, pid, signal, code);
-            let left =
-                server.psql("postgres", &format!("SELECT datname FROM pg_database WHERE datname LIKE '%{target}%'"));
-            assert_eq!(left, "", "{name}, {signal}");
+            let left = server.psql("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1");
+            assert_eq!(left, everything, "{name}, {signal}");
             scene.nothing_is_left();
         }
     }
