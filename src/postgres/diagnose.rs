@@ -41,7 +41,8 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         "a policy would hide rows from this role: dump as the tables' owner or as a role with BYPASSRLS",
     ),
     (
-        &["canceling statement due to lock timeout", "could not obtain lock"],
+        // pg_dump's own --lock-wait-timeout is a statement timeout around LOCK TABLE.
+        &["canceling statement due to lock timeout", "could not obtain lock", "due to statement timeout"],
         ErrorKind::Unavailable,
         "another session holds the lock; try again when it is done, or raise lock_wait_timeout",
     ),
