@@ -109,7 +109,7 @@ impl Error {
         self.source.as_deref()?.downcast_ref::<Self>()?.hint_text()
     }
 
-    /// The exit code that `product.md` promises for this error.
+    /// The exit code for this error, as README.md lists them.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::NotFound

@@ -156,7 +156,7 @@ fn a_password_is_nowhere_after_a_backup_whichever_way_it_came() {
     silent(&outcome);
     // Verbose answers about what is stored say nothing either.
     for args in [["backup", "list"], ["backup", "show"]] {
-        let at = scene.pgkeep().args(args).args((args[1] == "show").then_some("latest"));
+        let at = scene.pgkeep().args(args).args((args[1] == "show").then_some("shop/latest"));
         silent(&at.arg("--at").arg(scene.folder()).env("DATABASE_URL", &with_url).ok());
     }
     nowhere(&scene);

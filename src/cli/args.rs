@@ -68,7 +68,7 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Restore backups into a scratch and compare: proves that they can be restored
     Drill(DrillArgs),
-    /// Show a backup, a restore and a drill with a throwaway server
+    /// Show a backup, its verification and a drill on a throwaway server
     Demo(DemoArgs),
     /// Print the completions for a shell
     Completions {

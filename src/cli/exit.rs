@@ -1,6 +1,6 @@
 //! Exit codes: the code of each outcome, and which of several decides.
 //!
-//! The table is `product.md`'s; errors know their own code ([`Error::exit_code`]).
+//! The table is the README's; errors know their own code ([`Error::exit_code`]).
 
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOutcome, BackupStatus, DrillOutcome, Proof, RestoreOutcome, VerifyOutcome, VerifyStatus};

@@ -63,7 +63,7 @@ fn side(text: &str) -> String {
 
 /// `  name: value`, for each line that has a value.
 fn line(name: &str, value: &str) -> String {
-    format!("  {:<12}{}\n", format!("{name}:"), printable(value))
+    format!("  {:<11} {}\n", format!("{name}:"), printable(value))
 }
 
 #[cfg(test)]

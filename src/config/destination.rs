@@ -47,7 +47,7 @@ impl DestinationRef {
                     Error::new(ErrorKind::Usage, unavailable(scheme)).hint("use a folder, or a newer version")
                 }
                 _ => Error::new(ErrorKind::Usage, format!("{scheme:?} is no scheme of a destination"))
-                    .hint("write a configured name, a folder, or s3://, gdrive:// or rclone:// with what follows"),
+                    .hint("write a configured name or a folder"),
             });
         }
         let path = expand_home(text);

@@ -66,7 +66,7 @@ impl Config {
         })?;
         if !metadata.is_file() || metadata.len() > LARGEST_FILE {
             return Err(Error::new(ErrorKind::Config, format!("{} is no configuration file", path.display()))
-                .hint("name a TOML file, see `pgkeep init`"));
+                .hint("name a TOML file; examples/pgkeep.toml is one"));
         }
         let bytes = std::fs::read(&path).doing(doing).map_err(config_kind)?;
         let text = String::from_utf8(bytes).map_err(|error| {

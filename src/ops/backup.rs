@@ -326,7 +326,8 @@ impl Run<'_> {
 
     /// Streams pg_dump's output to every destination; returns the file only if all of it is whole.
     async fn dump(&self, begun: &mut Begun, codec: Codec) -> Result<(File, Packed)> {
-        let expected = begun.inspection.size_bytes;
+        // COPY text is as large as the tables' pages, give or take; it only feeds the display and plans uploads.
+        let expected = begun.inspection.table_bytes;
         let progress = self.ctx.phase(Phase::Dump, expected);
         let name = data_name(&begun.inspection.database, begun.started_at, codec)?;
         let mut upload = begun.copies.upload(&name, expected / 4).await?;
@@ -389,6 +390,14 @@ impl Run<'_> {
         let all = results.len();
         let failures: Vec<&Error> = results.iter().filter_map(|copy| copy.failure.as_ref()).collect();
         let stored = all - failures.len();
+        if taken.is_ok() && self.request.require.is_met(stored, all) {
+            // Enough is stored for exit 0; that a destination is down must be heard all the same.
+            for copy in &results {
+                if let Some(error) = &copy.failure {
+                    self.ctx.warn(format!("nothing was stored in {}: {}", copy.name, error.one_line()));
+                }
+            }
+        }
         let (status, failure) = match &taken {
             Err(error) => (BackupStatus::Failed, Some(copy_of(error))),
             Ok(_) if stored == all => (BackupStatus::Stored, None),

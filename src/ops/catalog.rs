@@ -29,18 +29,28 @@ pub struct Backup {
 pub struct Catalog {
     backups: Vec<Backup>,
     problems: Vec<(String, catalogue::Problem)>,
+    unreadable: Vec<(String, Error)>,
 }
 
 impl Catalog {
-    /// Reads the catalogues of `destinations`, of which the first are the nearest; `job` limits what is read. A
-    /// destination that cannot be read is an error: half a catalogue would hide the newest backup.
+    /// Reads the catalogues of `destinations`, of which the first are the nearest; `job` limits what is read.
+    ///
+    /// A destination that cannot be read is warned of and left out, for on the day of need the others must do; that none
+    /// can be read is an error.
     pub async fn read(ctx: &Context, destinations: &[DestinationRef], job: Option<&str>) -> Result<Self> {
         let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Backup> = BTreeMap::new();
         let mut problems = Vec::new();
+        let mut unreadable = Vec::new();
         for reference in destinations {
             ctx.cancel.check()?;
             let destination = open_destination(reference);
-            let listing = catalogue::list(&destination, job).await?;
+            let listing = match catalogue::list(&destination, job).await {
+                Ok(listing) => listing,
+                Err(error) => {
+                    unreadable.push((reference.name.clone(), error));
+                    continue;
+                }
+            };
             problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
             for Entry { manifest, verified, drilled } in listing.entries {
                 let key = (manifest.started_at, manifest.dir().to_string());
@@ -54,7 +64,15 @@ impl Catalog {
                 }
             }
         }
-        Ok(Self { backups: found.into_values().collect(), problems })
+        if unreadable.len() == destinations.len()
+            && let Some((_, error)) = unreadable.pop()
+        {
+            return Err(error);
+        }
+        for (name, error) in &unreadable {
+            ctx.warn(format!("{name} cannot be read, what it holds is not considered: {}", error.one_line()));
+        }
+        Ok(Self { backups: found.into_values().collect(), problems, unreadable })
     }
 
     /// The backups, oldest first.
@@ -65,6 +83,11 @@ impl Catalog {
     /// What is damaged, hostile or from a newer pgkeep: the destination's name, and the folder and error.
     pub fn problems(&self) -> &[(String, catalogue::Problem)] {
         &self.problems
+    }
+
+    /// The destinations that could not be read, with the reason.
+    pub fn unreadable(&self) -> &[(String, Error)] {
+        &self.unreadable
     }
 
     /// The backup that `selector` means: an id, the beginning of one, `latest`, `JOB/latest`, `JOB@2026-11-20`.

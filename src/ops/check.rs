@@ -253,7 +253,7 @@ impl Reading<'_> {
 fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents) -> String {
     let entries: Vec<&Entry> = index.entries_within(sql.start, sql.end).collect();
     let tables: Vec<String> =
-        entries.iter().filter_map(|entry| entry.table.as_ref()).map(|table| table.name()).collect();
+        entries.iter().filter_map(|entry| entry.table.as_ref()).map(crate::script::TableData::name).collect();
     let others = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
     let held: Vec<String> = if tables.is_empty() { others.collect() } else { tables };
     let more = if held.len() > NAMED { format!(" and {} more", held.len() - NAMED) } else { String::new() };

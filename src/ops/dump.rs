@@ -5,7 +5,7 @@ use crate::archive::{Packed, Packing};
 use crate::config::Compression;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::Progress;
-use crate::postgres::{Client, blockers, unreadable_tables, waited_for_lock};
+use crate::postgres::{Client, blockers, unreadable_tables};
 use crate::process::{Invocation, Status, Stdout};
 use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
 use bytes::Bytes;
@@ -144,10 +144,13 @@ async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
     {
         let role = quote_identifier(&client.connection().user());
         let shown = tables.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if tables.len() > 20 { format!(" (and {} more)", tables.len() - 20) } else { String::new() };
-        return error.hint(format!("the role may not read {shown}{more}; run: GRANT SELECT ON {shown} TO {role}; or GRANT pg_read_all_data TO {role};"));
+        let more = if tables.len() > 20 { format!(" and {} more", tables.len() - 20) } else { String::new() };
+        return error.hint(format!(
+            "the role may not read {shown}{more}; run: GRANT pg_read_all_data TO {role}; or, table by table, with USAGE on \
+             their schemas: GRANT SELECT ON {shown} TO {role};"
+        ));
     }
-    if waited_for_lock(said)
+    if (said.contains("lock timeout") || said.contains("statement timeout"))
         && let Ok(blockers) = blockers(client, &ctx.cancel).await
         && !blockers.is_empty()
     {

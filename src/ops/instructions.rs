@@ -55,7 +55,7 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, cod
         let _ = write!(
             text,
             "{step}. On a server that does not have the roles yet: make them. Errors that say \"already exists\" are\n   \
-             harmless. Read the file first if other databases live on the server: it sets passwords too.\n\n    \
+             harmless. Read the file first if other databases live on the server: it may set passwords too.\n\n    \
              gunzip -c globals.sql.gz | psql -X -d postgres\n\n"
         );
         step += 1;

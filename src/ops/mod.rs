@@ -1,7 +1,7 @@
 //! What pgkeep does, as use-cases: only here are destinations, PostgreSQL and archives joined.
 //!
 //! Each use-case takes a [`Context`] and a request, and returns an outcome that can be shown or written as JSON as it is:
-//! the field names are those that `product.md` promises to scripts.
+//! the field names are those that the README promises to scripts.
 
 mod backup;
 mod catalog;

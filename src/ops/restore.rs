@@ -167,7 +167,7 @@ impl Restorer<'_> {
         restored
     }
 
-    /// Row 39 of what must be survived: nothing that is in use is ever written to.
+    /// Nothing that is in use is ever written to.
     fn guard(&self, there: Option<&Existing>) -> Result<()> {
         let (name, request) = (&self.name, self.request);
         match there {

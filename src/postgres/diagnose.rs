@@ -3,9 +3,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::process::Status;
 
-/// What the server says when a lock was not to be had in time.
-const LOCK_TIMEOUT: &str = "canceling statement due to lock timeout";
-
 /// What to do about a program that was killed without a word.
 const KILLED: &str = "something on this computer killed it, most often the system because memory ran out; the system's \
                       log tells. Try again";
@@ -48,7 +45,8 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         "a policy would hide rows from this role: dump as the tables' owner or as a role with BYPASSRLS",
     ),
     (
-        &[LOCK_TIMEOUT, "could not obtain lock"],
+        // pg_dump's own --lock-wait-timeout is a statement timeout around LOCK TABLE.
+        &["canceling statement due to lock timeout", "could not obtain lock", "due to statement timeout"],
         ErrorKind::Unavailable,
         "another session holds the lock; try again when it is done, or raise lock_wait_timeout",
     ),
@@ -87,8 +85,7 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
 /// line.
 pub fn diagnose(program: &str, subject: &str, status: &Status) -> Error {
     let said = status.stderr.trim();
-    let said_of_locks = if waited_for_lock(said) { LOCK_TIMEOUT } else { said };
-    let known = KNOWN.iter().find(|(words, ..)| words.iter().any(|word| said_of_locks.contains(word)));
+    let known = KNOWN.iter().find(|(words, ..)| words.iter().any(|word| said.contains(word)));
     let missing_database = said.contains("database \"") && said.contains("\" does not exist");
     let kind = match known {
         _ if missing_database => ErrorKind::NotFound,
@@ -104,13 +101,6 @@ pub fn diagnose(program: &str, subject: &str, status: &Status) -> Error {
     };
     let said = summary(said);
     if said.is_empty() { error } else { error.caused_by(said) }
-}
-
-/// Whether a program gave up waiting for a lock. `pg_dump --lock-wait-timeout` limits its LOCK TABLE by
-/// `statement_timeout`, so the server speaks of that (`getTables` in pg_dump.c).
-pub fn waited_for_lock(stderr: &str) -> bool {
-    let statement_timeout = "canceling statement due to statement timeout";
-    stderr.contains(LOCK_TIMEOUT) || stderr.contains(statement_timeout) && stderr.contains("LOCK TABLE")
 }
 
 /// The lines of a program's stderr that say what is wrong, joined to one.

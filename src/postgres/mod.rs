@@ -15,7 +15,7 @@ mod server;
 pub use client::Client;
 pub use cluster::{Cluster, ClusterOptions, sweep_clusters};
 pub use connection::Connection;
-pub use diagnose::{diagnose, sqlstate, summary, waited_for_lock};
+pub use diagnose::{diagnose, sqlstate, summary};
 pub use facts::{DatabaseProperties, Extension, Privilege, Server, Setting};
 pub use programs::{Programs, Search};
 pub use properties::Without;

@@ -23,6 +23,8 @@ pub struct Inspection {
     pub extensions: Vec<Extension>,
     /// Its size on disk in bytes.
     pub size_bytes: u64,
+    /// The size of its tables without their indexes in bytes: an estimate of the dump's.
+    pub table_bytes: u64,
     /// Settings that change how values are written in a dump.
     pub output_settings: BTreeMap<String, String>,
 }
@@ -48,6 +50,7 @@ struct Answer {
     privileges: Option<Vec<Privilege>>,
     extensions: Vec<Extension>,
     size_bytes: u64,
+    table_bytes: u64,
     output_settings: BTreeMap<String, String>,
 }
 
@@ -80,6 +83,8 @@ select json_build_object(
   'extensions', (select coalesce(json_agg(json_build_object('name', extname, 'version', extversion) order by extname), '[]')
      from pg_catalog.pg_extension),
   'size_bytes', pg_catalog.pg_database_size(d.oid),
+  'table_bytes', (select coalesce(sum(c.relpages), 0)::bigint * current_setting('block_size')::bigint
+     from pg_catalog.pg_class c where c.relkind in ('r', 't') and c.oid >= 16384),
   'output_settings', json_build_object('bytea_output', current_setting('bytea_output'),
      'xmlbinary', current_setting('xmlbinary'), 'lc_monetary', current_setting('lc_monetary')))
 from pg_catalog.pg_database d where d.datname = pg_catalog.current_database();";
@@ -138,6 +143,7 @@ pub async fn inspect(client: &Client, cancel: &Cancel) -> Result<Inspection> {
         },
         extensions: answer.extensions,
         size_bytes: answer.size_bytes,
+        table_bytes: answer.table_bytes,
         output_settings: answer.output_settings,
     })
 }

@@ -160,5 +160,8 @@ mod tests {
             ("TABLE DATA", Some("S; Type: TABLE; Schema: \"x\""))
         );
         assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
+        let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Type: TABLE; Schema: x; Owner: me\n";
+        let header = Header::parse(data).unwrap();
+        assert_eq!((header.kind.as_str(), header.name.as_str()), ("TABLE DATA", "t"));
     }
 }

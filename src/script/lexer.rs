@@ -4,6 +4,7 @@
 //! machine. It knows plain, escape and dollar-quoted strings, quoted identifiers, both kinds of comments, parentheses,
 //! and the bodies of SQL-standard functions (`BEGIN ATOMIC … END`), in which semicolons do not end the statement.
 
+use super::words::{PSQL_VARIABLES, UNQUOTED_BEGIN, Words, is_word, is_word_start};
 use memchr::{memchr, memchr2};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -30,16 +31,21 @@ pub enum Step {
 enum State {
     Normal,
     Word,
-    Number,
-    String,
-    EscapeString,
-    /// Behind the closing quote of an escape string, which a quote on a later line continues.
-    AfterEscape {
-        newline: bool,
+    Number {
+        exponent: bool,
+    },
+    String {
+        escapes: bool,
+    },
+    /// Behind the closing quote of a string whose backslashes mean something else than those of a plain one would.
+    Closed {
+        escapes: bool,
+        gap: Gap,
     },
     Identifier,
     LineComment {
-        after_escape: bool,
+        /// Whether the comment stands behind such a string.
+        closed: Option<bool>,
     },
     BlockComment {
         depth: u32,
@@ -47,6 +53,14 @@ enum State {
     DollarTag,
     DollarString,
     Meta,
+}
+
+/// What stands between the closing quote of a string and the place being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    Nothing,
+    Blanks,
+    Newline,
 }
 
 /// The lexer's state between two pieces of input.
@@ -63,19 +77,13 @@ pub struct Lexer {
     /// How many bytes of the closing dollar tag have matched.
     matched: usize,
     standard_strings: bool,
+    /// Whether the last token was a semicolon that did not end the statement.
+    inner_semicolon: bool,
+    reason: &'static str,
     text: Vec<u8>,
     overflow: Option<Box<Xxh3>>,
     length: u64,
     done: bool,
-}
-
-/// The words of the statement so far, as far as psql looks at them to recognize function bodies.
-#[derive(Debug, Default)]
-struct Words {
-    count: usize,
-    first: [u8; 4],
-    begin_depth: u32,
-    word: Vec<u8>,
 }
 
 impl Default for Lexer {
@@ -90,6 +98,8 @@ impl Default for Lexer {
             tag: Vec::new(),
             matched: 0,
             standard_strings: true,
+            inner_semicolon: false,
+            reason: "",
             text: Vec::new(),
             overflow: None,
             length: 0,
@@ -152,6 +162,11 @@ impl Lexer {
         self.overflow.as_ref().map_or_else(|| xxh3_128(&self.text), |hasher| hasher.digest128())
     }
 
+    /// Why [`Step::Refused`] came.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
     /// The length of the whole text in bytes.
     pub fn length(&self) -> u64 {
         self.length
@@ -159,12 +174,17 @@ impl Lexer {
 
     /// Whether the input read so far ends between statements, comments and quotes.
     pub fn is_between(&self) -> bool {
-        !self.in_statement && matches!(self.state, State::Normal | State::Word | State::Number)
+        !self.in_statement && matches!(self.state, State::Normal)
     }
 
     /// Whether plain quotes take backslashes literally: `standard_conforming_strings`, on unless the script says not.
     pub fn set_standard_strings(&mut self, on: bool) {
         self.standard_strings = on;
+    }
+
+    /// Whether plain quotes take backslashes literally.
+    pub fn standard_strings(&self) -> bool {
+        self.standard_strings
     }
 
     fn in_text(&self) -> bool {
@@ -194,6 +214,12 @@ impl Lexer {
         self.state = State::Normal;
         self.pending = 0;
         self.tentative = false;
+        self.inner_semicolon = false;
+    }
+
+    fn refuse(&mut self, reason: &'static str, at: usize) -> (usize, Step) {
+        self.reason = reason;
+        (at, Step::Refused)
     }
 
     /// Consumes at least one byte of `input` from `at`.
@@ -201,46 +227,36 @@ impl Lexer {
         let rest = &input[at..];
         match self.state {
             State::Normal => self.normal(rest[0], at),
-            State::Word => {
-                let end = rest.iter().position(|&b| !is_word(b)).unwrap_or(rest.len());
-                self.words.extend(&rest[..end]);
-                if end == rest.len() {
+            State::Word => self.word(rest, at),
+            State::Number { exponent } => {
+                let Some(end) = rest.iter().position(|&b| !(b.is_ascii_digit() || b == b'.')) else {
                     return (input.len(), Step::More);
-                }
-                let escape = rest[end] == b'\'' && matches!(self.words.word.as_slice(), b"e" | b"E");
-                self.words.finish(self.parens);
-                if escape {
-                    self.state = State::EscapeString;
-                    return (at + end + 1, Step::More);
-                }
-                self.state = State::Normal;
-                self.normal(rest[end], at + end)
-            }
-            State::Number => {
-                let end = rest.iter().position(|&b| b == b'$' || !(is_word(b) || b == b'.')).unwrap_or(rest.len());
-                match rest.get(end) {
-                    None => (input.len(), Step::More),
-                    Some(b'$' | b'\'') => (at + end + 1, Step::Refused),
-                    Some(&byte) => {
+                };
+                match rest[end] {
+                    b'e' | b'E' if !exponent => self.to(State::Number { exponent: true }, at + end + 1),
+                    // psql 14 begins a new word or string here, later ones do not.
+                    byte if is_word(byte) || byte == b'\'' => {
+                        self.refuse("a number that runs into a word", at + end + 1)
+                    }
+                    byte => {
                         self.state = State::Normal;
                         self.normal(byte, at + end)
                     }
                 }
             }
-            State::String => match memchr(b'\'', rest) {
-                // A doubled quote closes and opens again, which comes to the same.
-                Some(end) => self.to(State::Normal, at + end + 1),
+            State::String { escapes: false } => match memchr(b'\'', rest) {
+                Some(end) => self.close_string(false, at + end + 1),
                 None => (input.len(), Step::More),
             },
-            State::EscapeString => self.escape_string(rest, at),
-            State::AfterEscape { newline } => self.after_escape(rest[0], at, newline),
+            State::String { escapes: true } => self.escape_string(rest, at),
+            State::Closed { escapes, gap } => self.closed(rest[0], at, escapes, gap),
             State::Identifier => match memchr(b'"', rest) {
                 Some(end) => self.to(State::Normal, at + end + 1),
                 None => (input.len(), Step::More),
             },
-            State::LineComment { after_escape } => match memchr2(b'\n', b'\r', rest) {
+            State::LineComment { closed } => match memchr2(b'\n', b'\r', rest) {
                 Some(end) if self.in_statement => {
-                    let next = if after_escape { State::AfterEscape { newline: true } } else { State::Normal };
+                    let next = closed.map_or(State::Normal, |escapes| State::Closed { escapes, gap: Gap::Newline });
                     self.to(next, at + end + 1)
                 }
                 Some(end) => (at + end + 1, Step::Comment),
@@ -260,7 +276,7 @@ impl Lexer {
                     return (at + 1, Step::More);
                 }
                 if !start {
-                    return (at + 1, Step::Refused);
+                    return self.refuse("a dollar sign that begins no quote", at + 1);
                 }
                 // `$1` and a lone `$` are no quotes.
                 self.state = State::Normal;
@@ -285,7 +301,7 @@ impl Lexer {
         match byte {
             b'-' if pending == b'-' => {
                 self.in_statement &= !tentative;
-                return self.to(State::LineComment { after_escape: false }, at + 1);
+                return self.to(State::LineComment { closed: None }, at + 1);
             }
             b'*' if pending == b'/' => {
                 if tentative {
@@ -297,24 +313,24 @@ impl Lexer {
             }
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => return (at + 1, Step::More),
             b'\\' if !self.in_statement => return self.to(State::Meta, at + 1),
-            b'\\' => return (at + 1, Step::Refused),
+            b'\\' => return self.refuse("a backslash within a statement", at + 1),
             // Whether these begin a comment or a statement shows with the next byte.
             b'-' | b'/' => {
                 self.pending = byte;
-                self.tentative = tentative || !self.in_statement;
+                self.tentative = !self.in_statement;
                 self.in_statement = true;
                 return (at + 1, Step::More);
             }
             _ => {}
         }
         self.in_statement = true;
+        if self.words.opened && !is_word_start(byte) {
+            return self.refuse(UNQUOTED_BEGIN, at + 1);
+        }
+        let inner_semicolon = std::mem::take(&mut self.inner_semicolon);
         match byte {
-            b'\'' if self.standard_strings => self.to(State::String, at + 1),
-            b'\'' => self.to(State::EscapeString, at + 1),
-            b'"' => {
-                self.words.count += 1;
-                self.to(State::Identifier, at + 1)
-            }
+            b'\'' => self.to(State::String { escapes: !self.standard_strings }, at + 1),
+            b'"' => self.to(State::Identifier, at + 1),
             b'$' => {
                 self.tag.clear();
                 self.tag.push(b'$');
@@ -329,28 +345,99 @@ impl Lexer {
                 (at + 1, Step::More)
             }
             b';' if self.parens == 0 && self.words.begin_depth == 0 => (at + 1, Step::Statement),
+            b';' => {
+                self.inner_semicolon = true;
+                (at + 1, Step::More)
+            }
+            // Two colons are a cast; behind a single one psql may see a variable of its own.
+            b':' if pending != b':' => {
+                self.pending = b':';
+                (at + 1, Step::More)
+            }
             _ if is_word_start(byte) => {
-                self.words.start(byte);
+                self.words.start(byte, pending == b':', inner_semicolon);
                 self.to(State::Word, at + 1)
             }
-            _ if byte.is_ascii_digit() => self.to(State::Number, at + 1),
+            _ if byte.is_ascii_digit() => self.to(State::Number { exponent: false }, at + 1),
             _ => (at + 1, Step::More),
         }
     }
 
-    /// Behind an escape string: PostgreSQL's `quotecontinue`, white space with a newline in it, and comments after that.
-    fn after_escape(&mut self, byte: u8, at: usize, newline: bool) -> (usize, Step) {
+    /// The rest of a word, and the string that its last letter may begin: `E'…'`, `B'…'`, `X'…'`, `U&'…'`.
+    fn word(&mut self, rest: &[u8], at: usize) -> (usize, Step) {
+        if self.pending == b'&' {
+            self.pending = 0;
+            self.state = State::Normal;
+            return match rest[0] {
+                b'\'' => self.to(State::String { escapes: false }, at + 1),
+                byte => self.normal(byte, at),
+            };
+        }
+        let end = rest.iter().position(|&b| !is_word(b)).unwrap_or(rest.len());
+        self.words.extend(&rest[..end]);
+        let Some(&byte) = rest.get(end) else {
+            return (at + end, Step::More);
+        };
+        let next = at + end + 1;
+        if self.words.variable {
+            let name = self.words.word.as_slice();
+            if PSQL_VARIABLES.iter().any(|variable| variable.as_bytes() == name) {
+                return self.refuse("a psql variable", next);
+            }
+            // For psql the variable ends before the dollar, and the quote is a plain one.
+            if byte == b'\'' || name.contains(&b'$') {
+                return self.refuse("a colon before what psql reads in another way", next);
+            }
+        } else {
+            match (self.words.word.as_slice(), byte) {
+                (b"e" | b"E", b'\'') => return self.to(State::String { escapes: true }, next),
+                (b"b" | b"B" | b"x" | b"X", b'\'') => return self.to(State::String { escapes: false }, next),
+                (b"n" | b"N", b'\'') => return self.to(State::String { escapes: !self.standard_strings }, next),
+                (b"u" | b"U", b'&') => {
+                    self.pending = b'&';
+                    return (next, Step::More);
+                }
+                _ => {}
+            }
+            if let Err(reason) = self.words.finish(self.parens) {
+                return self.refuse(reason, next);
+            }
+        }
+        self.state = State::Normal;
+        self.normal(byte, at + end)
+    }
+
+    /// Behind a closing quote. Where backslashes mean in this string what they mean in a plain one, it does not matter
+    /// whether a quote that follows continues it.
+    fn close_string(&mut self, escapes: bool, at: usize) -> (usize, Step) {
+        if escapes == self.standard_strings {
+            self.to(State::Closed { escapes, gap: Gap::Nothing }, at)
+        } else {
+            self.to(State::Normal, at)
+        }
+    }
+
+    /// The server continues a string with a quote on a later line, psql begins a plain one there: no pg_dump writes that.
+    fn closed(&mut self, byte: u8, at: usize, escapes: bool, gap: Gap) -> (usize, Step) {
         match byte {
-            b'\n' | b'\r' if self.pending == 0 => self.to(State::AfterEscape { newline: true }, at + 1),
-            b' ' | b'\t' | 0x0b | 0x0c if self.pending == 0 => (at + 1, Step::More),
-            b'\'' if newline && self.pending == 0 => self.to(State::EscapeString, at + 1),
-            b'-' if newline && self.pending == 0 => {
+            b'-' if self.pending == b'-' => {
+                self.pending = 0;
+                self.to(State::LineComment { closed: Some(escapes) }, at + 1)
+            }
+            _ if self.pending == b'-' => {
+                self.state = State::Normal;
+                self.normal(byte, at)
+            }
+            b'\'' if gap == Gap::Nothing => self.to(State::String { escapes }, at + 1),
+            b'\'' if gap == Gap::Newline => self.refuse("a string continued on another line", at + 1),
+            b'\n' | b'\r' => self.to(State::Closed { escapes, gap: Gap::Newline }, at + 1),
+            b' ' | b'\t' | 0x0b | 0x0c => {
+                let gap = if gap == Gap::Nothing { Gap::Blanks } else { gap };
+                self.to(State::Closed { escapes, gap }, at + 1)
+            }
+            b'-' => {
                 self.pending = b'-';
                 (at + 1, Step::More)
-            }
-            b'-' if newline => {
-                self.pending = 0;
-                self.to(State::LineComment { after_escape: true }, at + 1)
             }
             _ => {
                 self.state = State::Normal;
@@ -364,7 +451,7 @@ impl Lexer {
             return (at + 1, Step::More);
         }
         match memchr2(b'\'', b'\\', rest) {
-            Some(end) if rest[end] == b'\'' => self.to(State::AfterEscape { newline: false }, at + end + 1),
+            Some(end) if rest[end] == b'\'' => self.close_string(true, at + end + 1),
             Some(end) => {
                 self.pending = b'\\';
                 (at + end + 1, Step::More)
@@ -416,47 +503,4 @@ impl Lexer {
         }
         (at + 1, Step::More)
     }
-}
-
-impl Words {
-    fn start(&mut self, byte: u8) {
-        self.word.clear();
-        self.word.push(byte);
-    }
-
-    fn extend(&mut self, bytes: &[u8]) {
-        // No word that matters is longer than "procedure".
-        let room = 10usize.saturating_sub(self.word.len());
-        self.word.extend_from_slice(&bytes[..room.min(bytes.len())]);
-    }
-
-    /// What psql does at the end of each word.
-    fn finish(&mut self, parens: u32) {
-        let is = |word: &str| self.word.eq_ignore_ascii_case(word.as_bytes());
-        let telling = ["create", "function", "procedure", "or", "replace"].into_iter().any(is);
-        if telling && self.count < self.first.len() {
-            self.first[self.count] = self.word[0].to_ascii_lowercase();
-        }
-        self.count += 1;
-        let routine = match self.first {
-            [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p'] => true,
-            _ => false,
-        };
-        if !routine || parens > 0 {
-            return;
-        }
-        if is("begin") || (is("case") && self.begin_depth > 0) {
-            self.begin_depth += 1;
-        } else if is("end") {
-            self.begin_depth = self.begin_depth.saturating_sub(1);
-        }
-    }
-}
-
-fn is_word_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-fn is_word(byte: u8) -> bool {
-    is_word_start(byte) || byte.is_ascii_digit() || byte == b'$'
 }

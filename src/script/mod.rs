@@ -9,10 +9,14 @@
 //! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
 
 mod entry;
+mod foreign;
+#[cfg(test)]
+mod generate;
 mod lexer;
 mod rows;
 mod scanner;
 mod statement;
+mod words;
 
 pub use entry::{Entry, Section, TableData};
 pub use lexer::{Lexer, Step};

@@ -16,6 +16,12 @@ impl Fingerprint {
     pub fn add(&mut self, row: &[u8]) {
         self.0 = self.0.wrapping_add(xxh3_128(row));
     }
+
+    /// The fingerprint of these rows and the others together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -46,10 +52,16 @@ impl From<Fingerprint> for String {
     }
 }
 
+/// The line that ends the rows.
+const END: &[u8] = b"\\.";
+const ODD_END: &[u8; 3] = b"\\.\r";
+
 /// Rows of one COPY block, arriving in pieces of any size.
 pub(super) struct Rows {
     pub(super) count: u64,
     pub(super) fingerprint: Fingerprint,
+    /// Whether a line `\.` with a carriage return was among the rows: psql ends there, a server does not.
+    pub(super) odd_end: bool,
     /// Where each column of the rows goes before they are hashed; `None` to hash them as they are.
     order: Option<Vec<usize>>,
     partial: Partial,
@@ -60,7 +72,7 @@ enum Partial {
     Nothing,
     /// A row hashed as it comes: its first bytes, its length, its hash so far.
     Hashed {
-        head: [u8; 2],
+        head: [u8; 3],
         length: u64,
         hasher: Box<Xxh3>,
     },
@@ -70,18 +82,17 @@ enum Partial {
 
 impl Rows {
     pub(super) fn new(order: Option<Vec<usize>>) -> Self {
-        Self { count: 0, fingerprint: Fingerprint::default(), order, partial: Partial::Nothing }
+        Self { count: 0, fingerprint: Fingerprint::default(), odd_end: false, order, partial: Partial::Nothing }
     }
 
     /// Reads rows from `input` up to its end, or up to and including the line `\.`: then returns how many bytes that was.
-    /// `on_end` of the block is the number of bytes of that line that lay in earlier pieces.
     pub(super) fn feed(&mut self, input: &[u8]) -> Option<usize> {
         let mut start = 0;
         for newline in memchr::memchr_iter(b'\n', input) {
             let line = &input[start..newline];
             start = newline + 1;
             if matches!(self.partial, Partial::Nothing) {
-                if line == b"\\." {
+                if line == END {
                     return Some(start);
                 }
                 self.row(line);
@@ -97,6 +108,7 @@ impl Rows {
 
     fn row(&mut self, line: &[u8]) {
         self.count += 1;
+        self.odd_end |= line == ODD_END;
         match &self.order {
             None => self.fingerprint.add(line),
             Some(order) => {
@@ -111,14 +123,14 @@ impl Rows {
             self.partial = if self.order.is_some() {
                 Partial::Kept(Vec::new())
             } else {
-                Partial::Hashed { head: [0; 2], length: 0, hasher: Box::new(Xxh3::new()) }
+                Partial::Hashed { head: [0; 3], length: 0, hasher: Box::new(Xxh3::new()) }
             };
         }
         match &mut self.partial {
             Partial::Nothing => {}
             Partial::Kept(kept) => kept.extend_from_slice(piece),
             Partial::Hashed { head, length, hasher } => {
-                for (index, byte) in piece.iter().take(2).enumerate() {
+                for (index, byte) in piece.iter().take(3).enumerate() {
                     if let Some(slot) = head.get_mut(*length as usize + index) {
                         *slot = *byte;
                     }
@@ -134,13 +146,14 @@ impl Rows {
         self.begin_partial(piece);
         match std::mem::replace(&mut self.partial, Partial::Nothing) {
             Partial::Nothing => false,
-            Partial::Kept(line) if line == b"\\." => true,
+            Partial::Kept(line) if line == END => true,
             Partial::Kept(line) => {
                 self.row(&line);
                 false
             }
-            Partial::Hashed { head, length: 2, .. } if &head == b"\\." => true,
-            Partial::Hashed { hasher, .. } => {
+            Partial::Hashed { head, length: 2, .. } if head.starts_with(END) => true,
+            Partial::Hashed { head, length, hasher } => {
+                self.odd_end |= length == 3 && &head == ODD_END;
                 self.count += 1;
                 self.fingerprint.0 = self.fingerprint.0.wrapping_add(hasher.digest128());
                 false

@@ -1,6 +1,7 @@
 //! The streaming scanner: from pg_dump's bytes to entries, row counts and fingerprints.
 
 use super::entry::Header;
+use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
@@ -11,6 +12,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// How many violations are described; more are only counted.
 const DESCRIBED: usize = 10;
+
+const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
 
 /// For tables whose columns a restore has put in another order: the order to hash them in, by `(schema, table)`.
 pub type ColumnOrder = BTreeMap<(String, String), Vec<String>>;
@@ -100,6 +103,8 @@ pub struct Scanner {
     orders: ColumnOrder,
     omit: Omit,
     violations: u64,
+    /// Whether the script began with a byte order mark, as far as it was read.
+    mark: bool,
     scan: Scan,
 }
 
@@ -127,12 +132,14 @@ impl Scanner {
             orders,
             omit,
             violations: 0,
+            mark: true,
             scan: Scan::default(),
         }
     }
 
     /// Reads the next piece.
     pub fn feed(&mut self, mut input: &[u8]) {
+        self.check_bytes(input);
         while !input.is_empty() {
             let read = match &mut self.mode {
                 Mode::Sql => self.feed_sql(input),
@@ -145,6 +152,10 @@ impl Scanner {
                     self.scan.rows += passed;
                     let read = end.unwrap_or(input.len());
                     self.offset += read as u64;
+                    let odd = std::mem::take(&mut rows.odd_end);
+                    if odd {
+                        self.violate("an end of rows that only psql takes for one");
+                    }
                     if end.is_some() {
                         self.line += 1;
                         self.end_rows();
@@ -203,6 +214,20 @@ impl Scanner {
         }
     }
 
+    /// What psql reads in its own way wherever it stands: a NUL hides the rest of its line, a mark of the byte order at
+    /// the beginning is no part of the first word.
+    fn check_bytes(&mut self, input: &[u8]) {
+        if memchr::memchr(0, input).is_some() {
+            self.violate("a NUL byte");
+        }
+        for (place, byte) in (self.offset..3).zip(input) {
+            self.mark &= BYTE_ORDER_MARK[place as usize] == *byte;
+            if place == 2 && self.mark {
+                self.violate("a byte order mark");
+            }
+        }
+    }
+
     fn feed_sql(&mut self, input: &[u8]) -> usize {
         let (read, step) = self.lexer.advance(input);
         self.offset += read as u64;
@@ -216,7 +241,7 @@ impl Scanner {
             Step::Comment => self.comment(dashes),
             Step::Statement => self.statement(),
             Step::Meta => self.meta(),
-            Step::Refused => self.violate("something that psql may take for a command of its own"),
+            Step::Refused => self.violate(self.lexer.reason()),
         }
         read
     }
@@ -229,10 +254,15 @@ impl Scanner {
         } else if comment == b"-- PostgreSQL database dump complete\n" {
             let end = dashes.map_or(self.offset - length, |(offset, _)| offset);
             self.close_entry(end);
-            self.scan.complete = true;
+            if std::mem::replace(&mut self.scan.complete, true) {
+                self.violate("a second closing line");
+            }
         } else if let Some((start, line)) = dashes
             && let Some(header) = Header::parse(comment)
         {
+            if self.scan.complete {
+                self.violate("an entry behind the closing line");
+            }
             self.close_entry(start);
             self.section = header.section(self.section);
             let entry = Entry {
@@ -289,6 +319,10 @@ impl Scanner {
         let statement = self.lexer.text();
         let first = statement.iter().take_while(|b| b.is_ascii_alphabetic()).count();
         let word = statement[..first].to_ascii_uppercase();
+        if let Some(what) = self.foreign(&word, statement) {
+            self.violate(what);
+        }
+        let statement = self.lexer.text();
         if self.open.is_none() && statement.starts_with(b"SELECT pg_catalog.set_config(") {
             return;
         }
@@ -336,6 +370,26 @@ impl Scanner {
             _ => {}
         }
         self.hash_statement();
+    }
+
+    /// What is wrong with a statement that pg_dump does not write. The settings that say how psql reads strings and
+    /// characters are the point: the rest of the script must be read as it will read them.
+    fn foreign(&self, word: &[u8], statement: &[u8]) -> Option<&'static str> {
+        let in_head = self.open.is_none() && self.scan.entries.is_empty();
+        if self.scan.complete {
+            return Some("a statement behind the closing line");
+        }
+        match word {
+            b"SET" => foreign::foreign_setting(statement, in_head),
+            b"SELECT" if !self.lexer.is_whole() || !foreign::is_select(statement, self.lexer.standard_strings()) => {
+                Some("a SELECT that is not one of pg_dump's")
+            }
+            // Behind the grants of someone who is not the owner.
+            b"RESET" if statement == b"RESET SESSION AUTHORIZATION;" => None,
+            b"ALTER" | b"BEGIN" | b"COMMENT" | b"COMMIT" | b"COPY" | b"CREATE" | b"DROP" | b"GRANT" | b"INSERT"
+            | b"REFRESH" | b"REVOKE" | b"SECURITY" | b"SELECT" => None,
+            _ => Some("a statement that is not one of pg_dump's"),
+        }
     }
 
     fn hash_statement(&mut self) {

@@ -172,6 +172,13 @@ pub(super) fn roles(statement: &[u8]) -> Vec<String> {
     } else if first.is("create") && tokens.get(1).is_some_and(|t| t.is("user")) {
         after("for", false);
     }
+    if let [set, session, authorization, role, ..] = tokens.as_slice()
+        && set.is("set")
+        && session.is("session")
+        && authorization.is("authorization")
+    {
+        roles.extend(role.identifier().filter(|_| !role.is("default")));
+    }
     let keyword = |role: &String| ["public", "current_user", "session_user"].contains(&role.to_lowercase().as_str());
     roles.retain(|role| !keyword(role));
     roles

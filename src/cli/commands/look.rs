@@ -1,6 +1,6 @@
 //! `pgkeep backup list`, `show` and `fetch`: reading what there is.
 
-use super::{Session, catalog_for, problem_json, problem_text};
+use super::{Session, catalog_for, problem_text};
 use crate::archive::Contents;
 use crate::cli::args::{FetchArgs, ListArgs, ShowArgs};
 use crate::cli::{exit, places, tables, voice};
@@ -25,8 +25,9 @@ pub(super) async fn list(args: &ListArgs, session: &Session<'_>) -> Result<u8> {
     let listed = catalog.listed();
     session.output.text(&tables::list(&listed, session.ctx.clock.now()))?;
     let mut document = json!({ "backups": listed });
-    if !catalog.problems().is_empty() {
-        document["problems"] = catalog.problems().iter().map(|(name, problem)| problem_json(name, problem)).collect();
+    let problems = super::problems_json(&catalog);
+    if !problems.is_empty() {
+        document["problems"] = problems.into();
     }
     session.output.json(&document)?;
     Ok(exit::DONE)

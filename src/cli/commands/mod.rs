@@ -73,6 +73,16 @@ fn problem_json(destination: &str, problem: &Problem) -> Value {
     json!({ "destination": destination, "folder": problem.dir.as_str(), "error": super::voice::machine(&problem.error) })
 }
 
+/// The folders that cannot be used, and the destinations that could not be read, for scripts.
+fn problems_json(catalog: &Catalog) -> Vec<Value> {
+    let folders = catalog.problems().iter().map(|(name, problem)| problem_json(name, problem));
+    let whole = catalog
+        .unreadable()
+        .iter()
+        .map(|(name, error)| json!({ "destination": name, "folder": null, "error": super::voice::machine(error) }));
+    folders.chain(whole).collect()
+}
+
 /// A folder that cannot be used, for people.
 fn problem_text(destination: &str, problem: &Problem) -> String {
     format!("{} at {destination}: {}", problem.dir, problem.error.one_line())

@@ -18,6 +18,9 @@ pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u
         Catalog::read(session.ctx, &destinations, None).await?
     };
     let mut found = Found::default();
+    // A copy that could not be looked at is no intact one: the check could not run there.
+    found.codes.extend(catalog.unreadable().iter().map(|_| COULD_NOT_RUN));
+    found.problems.extend(catalog.unreadable().iter().map(|(name, error)| super::unreadable_json(name, error)));
     let backups = choose(args.backup.as_deref(), &catalog, &mut found, session)?;
     for backup in backups {
         if session.ctx.cancel.is_cancelled() {
@@ -38,6 +41,9 @@ pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u
     session.output.json(&document)?;
     Ok(exit::gravest(found.codes.into_iter().chain(found.outcomes.iter().map(exit::of_verify))))
 }
+
+/// The exit code of a check that could not run.
+const COULD_NOT_RUN: u8 = 5;
 
 #[derive(Default)]
 struct Found {

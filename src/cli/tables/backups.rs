@@ -118,8 +118,9 @@ pub(in crate::cli) fn show(
         add("kept until", &words::moment(until, now, zone));
     }
     add("started", &words::moment(manifest.started_at, now, zone));
-    let took = (manifest.finished_at - manifest.started_at).num_milliseconds() as f64 / 1000.0;
-    add("took", &words::seconds(took));
+    // Both are known to the second only.
+    let took = (manifest.finished_at - manifest.started_at).num_seconds();
+    add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
     add("where", &listed.destinations.join(", "));
     add("folder", manifest.dir().as_str());
     add("verified", &verified(listed, now));

@@ -80,7 +80,7 @@ pub(in crate::cli) fn drilled(outcome: &DrillOutcome) -> String {
         counted(outcome.rows_compared, "row", "rows"),
     ];
     text.push_str(&line("compared", &compared.join(", ")));
-    if outcome.result != "could_not_run" {
+    if outcome.restore_seconds > 0.0 {
         let (restored, proved) = (seconds(outcome.restore_seconds), seconds(outcome.prove_seconds));
         text.push_str(&line("time", &format!("restored in {restored}, proved in {proved}")));
     }
