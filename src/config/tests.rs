@@ -1,4 +1,4 @@
-//! The configuration file as a whole: product.md's sample, and what is said about wrong ones.
+//! The configuration file as a whole: the sample of the documentation, and what is said about wrong ones.
 
 use super::load::from_text;
 use super::resolve::Origin;

@@ -41,7 +41,7 @@ impl Key {
         Self(format!("{}/{}", self.0, encode_segment(text)))
     }
 
-    /// The key of the file called `name` in this folder: as it is, where [`Key::join`] would encode its `%` again.
+    /// The key `name` below this one. `name` is a key already: encoding it again would name another file.
     #[must_use]
     pub fn child(&self, name: &Self) -> Self {
         Self(format!("{}/{}", self.0, name.0))

@@ -386,12 +386,16 @@ impl Drill<'_> {
 
     async fn finish_server(&self, maintenance: &Client, scratch: &Scratch, findings: &mut Findings) {
         self.ctx.phase(Phase::Clean, 0);
+        // Also when cancelled: neither must be cancelled with it.
+        let cancel = crate::cancel::Cancel::new();
         if self.request.keep_scratch {
+            if let Err(error) = scratch.keep(maintenance, &cancel).await {
+                self.ctx.warn(format!("the next drill will drop {}: {}", scratch.name, error.one_line()));
+            }
             findings.scratch = Some(scratch.name.clone());
             return;
         }
-        // Also when cancelled: dropping must not be cancelled with it.
-        if let Err(error) = scratch.drop(maintenance, &crate::cancel::Cancel::new()).await {
+        if let Err(error) = scratch.drop(maintenance, &cancel).await {
             self.ctx.warn(format!("{} could not be dropped: {}", scratch.name, error.one_line()));
         }
     }

@@ -227,6 +227,13 @@ impl Restorer<'_> {
             )));
         }
         let mut notes = Vec::new();
+        let psql = &self.maintenance.programs().version;
+        if !psql.supports_restrict() {
+            notes.push(format!(
+                "psql {psql} is from before August 2025 and cannot be told to refuse commands in a dump: restore backups of \
+                 databases that you do not trust with a newer one"
+            ));
+        }
         if manifest.server.major() * 10_000 > self.version {
             notes.push(format!(
                 "the backup is of PostgreSQL {}, the target is {}: what only the newer one knows will stop the restore",

@@ -144,10 +144,15 @@ impl Cluster {
         }
     }
 
-    /// Stops the server in order, so that its data can be started again, and leaves the folder to the user.
+    /// Stops the server in order, so that its data can be started again, and leaves the folder to the user: without its
+    /// mark no later drill sweeps it.
     pub async fn keep(mut self) -> Result<Option<PathBuf>> {
         if let Some(mut server) = self.server.take() {
             server.stop().await?;
+        }
+        if let Some(folder) = &self.folder {
+            let mark = folder.join(MARK);
+            fs::remove_file(&mark).doing(|| format!("cannot remove {}", mark.display()))?;
         }
         Ok(self.folder.take())
     }
@@ -250,11 +255,13 @@ fn private_folder(path: &Path, user: Option<&RunAs>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The mark gets its name only when it is locked: one that another drill could lock first, that drill would sweep.
 fn mark(folder: &Path) -> Result<File> {
-    let path = folder.join(MARK);
-    let mark = File::create_new(&path).doing(|| format!("cannot create {}", path.display()))?;
+    let (path, unlocked) = (folder.join(MARK), folder.join("unlocked"));
+    let mark = File::create_new(&unlocked).doing(|| format!("cannot create {}", unlocked.display()))?;
     mark.try_lock()
-        .map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", path.display())))?;
+        .map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", unlocked.display())))?;
+    fs::rename(&unlocked, &path).doing(|| format!("cannot create {}", path.display()))?;
     Ok(mark)
 }
 

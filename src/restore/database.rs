@@ -94,6 +94,12 @@ impl Scratch {
             .hint("look at it, and drop it by hand if nobody needs it")),
         }
     }
+
+    /// Leaves the database to the user: without its mark no later run sweeps it.
+    pub async fn keep(&self, maintenance: &Client, cancel: &Cancel) -> Result<()> {
+        let sql = format!("comment on database {} is 'left by a drill, to look at';", quote_identifier(&self.name));
+        maintenance.execute(&sql, cancel).await
+    }
 }
 
 /// Drops the databases that dead runs left: ours by name and mark, of a dead process of this computer or older than a day,

@@ -12,6 +12,8 @@ impl Disk {
     /// A disk with tmpfs options, such as `size=1m`.
     pub fn new(options: &str) -> Self {
         let disk = Self(super::temp_dir());
+        // Servers that run as another user must come through to it.
+        std::fs::set_permissions(disk.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let options = format!("mode=0777,{options}");
         mount(&["-t", "tmpfs", "-o", &options, "pgkeep-test", disk.path().to_str().unwrap()]);
         disk

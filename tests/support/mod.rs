@@ -17,7 +17,7 @@
 //! Nothing here sleeps for a fixed time: every wait is for an event, looked for every few milliseconds, with a limit.
 
 // Each test file uses a part of this.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::doc_markdown)]
+#![allow(dead_code, unused_imports, unused_macros, unreachable_pub, missing_docs, clippy::doc_markdown)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod disk;
@@ -26,6 +26,7 @@ mod postgres;
 mod processes;
 mod program;
 mod scene;
+mod stored;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
@@ -33,3 +34,40 @@ pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
 pub use scene::{Scene, Session};
+pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
+
+/// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.
+macro_rules! each_major {
+    ($promise:ident, $check:expr) => {
+        mod $promise {
+            #[allow(unused_imports)]
+            use super::*;
+
+            #[test]
+            fn postgresql_14() {
+                ($check)(14);
+            }
+
+            #[test]
+            fn postgresql_15() {
+                ($check)(15);
+            }
+
+            #[test]
+            fn postgresql_16() {
+                ($check)(16);
+            }
+
+            #[test]
+            fn postgresql_17() {
+                ($check)(17);
+            }
+
+            #[test]
+            fn postgresql_18() {
+                ($check)(18);
+            }
+        }
+    };
+}
+pub(crate) use each_major;

@@ -76,11 +76,13 @@ fn problem_json(destination: &str, problem: &Problem) -> Value {
 /// The folders that cannot be used, and the destinations that could not be read, for scripts.
 fn problems_json(catalog: &Catalog) -> Vec<Value> {
     let folders = catalog.problems().iter().map(|(name, problem)| problem_json(name, problem));
-    let whole = catalog
-        .unreadable()
-        .iter()
-        .map(|(name, error)| json!({ "destination": name, "folder": null, "error": super::voice::machine(error) }));
+    let whole = catalog.unreadable().iter().map(|(name, error)| unreadable_json(name, error));
     folders.chain(whole).collect()
+}
+
+/// A destination that could not be read, for scripts.
+fn unreadable_json(destination: &str, error: &Error) -> Value {
+    json!({ "destination": destination, "folder": null, "error": super::voice::machine(error) })
 }
 
 /// A folder that cannot be used, for people.
