@@ -30,6 +30,8 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, cod
         Codec::Gzip => "gunzip -c",
         Codec::Zstd => "zstd -dc",
     };
+    // A name that begins with a dash would be taken for an option.
+    let path = if data.as_str().starts_with('-') { format!("./{data}") } else { data.to_string() };
     let create = inspection
         .properties
         .create_statement("restored", inspection.server.version_num)
@@ -61,7 +63,7 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, cod
     let _ = write!(
         text,
         "{step}. Load it. It stops at the first error.\n\n    \
-         {unpack} {data} | psql -X -v ON_ERROR_STOP=1 -d restored\n\n\
+         {unpack} {path} | psql -X -v ON_ERROR_STOP=1 -d restored\n\n\
          {}. Give the database its own settings, owner and privileges, and gather statistics.\n\n    \
          psql -X -v ON_ERROR_STOP=1 -v db=restored -d restored -f database.sql\n    \
          psql -X -d restored -c 'ANALYZE'\n\n\

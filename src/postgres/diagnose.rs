@@ -3,6 +3,10 @@
 use crate::error::{Error, ErrorKind};
 use crate::process::Status;
 
+/// What to do about a program that was killed without a word.
+const KILLED: &str = "something on this computer killed it, most often the system because memory ran out; the system's \
+                      log tells. Try again";
+
 /// Words in an error message, what they mean, and what to do.
 const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
     (
@@ -92,6 +96,7 @@ pub fn diagnose(program: &str, subject: &str, status: &Status) -> Error {
     let error = match known {
         _ if missing_database => error.hint("check the database's name at the end of the connection string"),
         Some((_, _, hint)) => error.hint(*hint),
+        None if status.was_killed() => error.hint(KILLED),
         None => error,
     };
     let said = summary(said);

@@ -68,6 +68,11 @@ impl Status {
         self.exit.success()
     }
 
+    /// Whether a signal ended it that it could not answer to: SIGKILL.
+    pub fn was_killed(&self) -> bool {
+        os::was_killed(self.exit)
+    }
+
     /// `exit code 1`, or the signal that killed it.
     pub fn describe(&self) -> String {
         os::describe_exit(self.exit)

@@ -93,6 +93,10 @@ pub(super) fn describe_exit(exit: ExitStatus) -> String {
     }
 }
 
+pub(super) fn was_killed(exit: ExitStatus) -> bool {
+    exit.signal() == Some(Signal::SIGKILL as i32)
+}
+
 /// A pipe that holds a mebibyte where the kernel allows it: fewer wake-ups on both sides.
 pub(super) fn wide_pipe() -> std::io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = std::io::pipe()?;

@@ -311,6 +311,9 @@ impl Scanner {
     }
 
     fn statement(&mut self) {
+        if self.scan.complete {
+            self.violate("a statement after its closing line");
+        }
         let length = self.lexer.length();
         let start = self.offset - length;
         let statement = self.lexer.text();

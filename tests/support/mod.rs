@@ -26,6 +26,7 @@ mod forge;
 mod postgres;
 mod processes;
 mod program;
+mod scene;
 mod stored;
 
 pub use disk::Disk;
@@ -34,6 +35,7 @@ pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
+pub use scene::{Scene, Session};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
 
 /// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.

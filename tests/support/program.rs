@@ -1,6 +1,6 @@
 //! Running pgkeep itself as a user would: the built program, a clean environment, its output and exit code.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -28,13 +28,14 @@ pub fn pgkeep() -> Pgkeep {
     command.env("HOME", home.path()).env("PGKEEP_STATE_DIR", home.path().join("state")).current_dir(home.path());
     command.env("PGKEEP_BIN_DIR", bin_dir(&MAJORS[MAJORS.len() - 1].to_string()));
     command.stdin(Stdio::null());
-    Pgkeep { command, home }
+    Pgkeep { command, home, wrapper: Vec::new() }
 }
 
 /// See [`pgkeep`].
 pub struct Pgkeep {
     command: Command,
     home: TempDir,
+    wrapper: Vec<OsString>,
 }
 
 impl Pgkeep {
@@ -72,6 +73,13 @@ impl Pgkeep {
     #[must_use]
     pub fn bin_dir(self, folder: &Path) -> Self {
         self.env("PGKEEP_BIN_DIR", folder)
+    }
+
+    /// Starts it through another program, such as `["strace", "-f", "-o", "log"]`.
+    #[must_use]
+    pub fn through<S: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Self {
+        self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
     }
 
     /// Runs in `folder` instead of a private one.
@@ -119,13 +127,27 @@ impl Pgkeep {
 
     /// Starts it and returns at once.
     pub fn spawn(mut self) -> Running {
-        // Its own process group, so that whatever it leaves there ends with the test.
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let line = format!("pgkeep {:?}", self.command.get_args().collect::<Vec<_>>());
-        let mut child = self.command.spawn().expect("pgkeep");
+        let mut child = self.wrapped().spawn().unwrap_or_else(|error| {
+            panic!("{line} could not be started through {:?}: {error}: run scripts/test.sh --setup", self.wrapper)
+        });
         let stdout = Drain::start(child.stdout.take().unwrap());
         let stderr = Drain::start(child.stderr.take().unwrap());
         Running { line, child, stdout, stderr, status: None, _home: self.home }
+    }
+
+    /// The command to start, with the wrapper in front.
+    fn wrapped(&mut self) -> &mut Command {
+        if let Some((first, rest)) = self.wrapper.split_first() {
+            let mut command = Command::new(first);
+            command.args(rest).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+            command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.current_dir(self.command.get_current_dir().unwrap_or_else(|| self.home.path()));
+            command.stdin(Stdio::null());
+            self.command = command;
+        }
+        // Its own process group, so that whatever it leaves there ends with the test.
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0)
     }
 }
 
