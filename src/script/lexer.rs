@@ -438,10 +438,7 @@ impl Words {
             self.first[self.count] = self.word[0].to_ascii_lowercase();
         }
         self.count += 1;
-        let routine = match self.first {
-            [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p'] => true,
-            _ => false,
-        };
+        let routine = matches!(self.first, [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']);
         if !routine || parens > 0 {
             return;
         }
