@@ -66,7 +66,7 @@ fn a_byte_that_changed_anywhere_is_found_and_its_file_named() {
     let size = std::fs::metadata(&data).unwrap().len() as usize;
     let mut places = vec![(data.clone(), 3), (data.clone(), 9), (data.clone(), size / 2), (data, size - 5)];
     for file in &files {
-        for _ in 0..(36 / files.len() + 1) {
+        for _ in 0..=(36 / files.len()) {
             let size = std::fs::metadata(file).unwrap().len();
             places.push((file.clone(), numbers.below(size) as usize));
         }
@@ -100,7 +100,7 @@ fn truncated_extended_emptied_and_missing_files_are_found() {
     for file in &intact.manifest().files {
         let path = |stored: &Forged| stored.dir().join(file.name.as_str());
         let bytes = std::fs::read(path(&intact)).unwrap();
-        let damages: [(&str, &dyn Fn(&Path)); 4] = [
+        let damages: [Damage<'_>; 4] = [
             ("truncated", &|path| std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap()),
             ("extended", &|path| std::fs::write(path, [&bytes[..], b"\0"].concat()).unwrap()),
             ("emptied", &|path| std::fs::write(path, b"").unwrap()),
@@ -160,6 +160,9 @@ fn a_restore_goes_on_from_the_other_copy_and_says_so() {
     assert!(fetch.stderr.contains("cannot be used"), "{fetch}");
     assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(far.file(FileKind::Data)).unwrap());
 }
+
+/// What is done to a file.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// A change of the manifest's JSON and a word of the reason for which it is refused.
 type Hostility = (&'static str, fn(&mut Value), &'static str);

@@ -7,7 +7,7 @@ use crate::config::Codec;
 use crate::destination::{Destination, Key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
-use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner};
+use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner, TableData};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -314,8 +314,7 @@ impl Reading<'_> {
 
 fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents) -> String {
     let entries: Vec<&Entry> = index.entries_within(sql.start, sql.end).collect();
-    let tables: Vec<String> =
-        entries.iter().filter_map(|entry| entry.table.as_ref()).map(crate::script::TableData::name).collect();
+    let tables: Vec<String> = entries.iter().filter_map(|entry| entry.table.as_ref()).map(TableData::name).collect();
     let others = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
     let held: Vec<String> = if tables.is_empty() { others.collect() } else { tables };
     let more = if held.len() > NAMED { format!(" and {} more", held.len() - NAMED) } else { String::new() };

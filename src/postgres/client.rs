@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Settings of the session that keep the role's own from getting in the way. Older servers lack those of the last line;
-/// `\gset` keeps its answer out of the output.
-const SESSION: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = '60s'; \
+/// Settings of the session that keep the role's own from getting in the way; for the head of everything psql is given.
+/// Older servers lack those of the last line; `\gset` keeps its answer out of the output.
+pub const SESSION: &str = "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = '60s'; \
                        set default_transaction_read_only = off; set standard_conforming_strings = on;\n\
                        select count(pg_catalog.set_config(name, '0', false)) as pgkeep_set from pg_catalog.pg_settings \
                        where name in ('transaction_timeout', 'idle_session_timeout') \\gset\n";
@@ -115,7 +115,7 @@ impl Client {
         let key = random_hex(16)?;
         let restrict =
             if self.programs.version.supports_restrict() { format!("\\restrict {key}\n") } else { String::new() };
-        let input = format!("{restrict}{SESSION}{sql}\n").into_bytes();
+        let input = format!("{SESSION}{restrict}{sql}\n").into_bytes();
         let psql = self.psql()?.args(["-A", "-t"]).env([("PGCLIENTENCODING".into(), "UTF8".into())]);
         psql.stdin(Stdin::Bytes(input)).capture(cancel).await
     }

@@ -12,7 +12,7 @@ pub mod programs;
 mod properties;
 mod server;
 
-pub use client::Client;
+pub use client::{Client, SESSION};
 pub use cluster::{Cluster, ClusterOptions, sweep_clusters};
 pub use connection::Connection;
 pub use diagnose::{diagnose, sqlstate, summary};

@@ -240,7 +240,10 @@ mod tests {
     }
 
     fn table(rows: &str, sequence: u32, extra: &str) -> String {
-        let header = |name, kind| format!("--\n-- Name: {name}; Type: {kind}; Schema: public; Owner: bob\n--\n\n");
+        let header = |name, kind| {
+            let data = if kind == "TABLE DATA" { "Data for " } else { "" };
+            format!("--\n-- {data}Name: {name}; Type: {kind}; Schema: public; Owner: bob\n--\n\n")
+        };
         format!(
             "{}CREATE TABLE public.t (a integer);\n\n{}COPY public.t (a) FROM stdin;\n{rows}\\.\n\n{}SELECT \
              pg_catalog.setval('public.s', {sequence}, true);\n\n{extra}",

@@ -1,5 +1,6 @@
 //! Databases of our own on somebody's server: created new, known by oid and token, dropped only if both still fit.
 
+use super::target::count_objects;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
@@ -8,8 +9,10 @@ use crate::process::{host_name, is_alive};
 use crate::script::{literal, quote_identifier};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-/// How our databases are named; what follows is random. Never derived from the source's name: identifiers are cut at 63
+/// How our databases are named; what follows is random, then who makes them: a run killed between creating and marking one
+/// leaves no other trace. Never derived from the source's name: identifiers are cut at 63
 /// bytes, and the cut name may be somebody else's.
 const PREFIX: &str = "pgkeep_scratch_";
 
@@ -57,7 +60,7 @@ pub async fn create_database(
     now: DateTime<Utc>,
     cancel: &Cancel,
 ) -> Result<Scratch> {
-    let name = format!("{PREFIX}{}", random_hex(8)?);
+    let name = format!("{PREFIX}{}{}", random_hex(8)?, maker(host_name().as_deref(), std::process::id()));
     let mark = Mark {
         pgkeep: "scratch database of a restore or drill; it may be dropped when no pgkeep runs".to_owned(),
         token: random_hex(16)?,
@@ -76,6 +79,21 @@ pub async fn create_database(
     );
     let oid = maintenance.query_json(&finish, cancel).await?;
     Ok(Scratch { name, oid, comment })
+}
+
+/// The end of the names of databases that process `pid` of `host` makes.
+fn maker(host: Option<&str>, pid: u32) -> String {
+    format!("_{:08x}_{pid}", xxh3_64(host.unwrap_or_default().as_bytes()) as u32)
+}
+
+/// Whether `name` is one that a dead process of `host` gave: all that is known of a database that it could not mark.
+fn is_of_dead(name: &str, host: &str) -> bool {
+    let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split_at_checked(16));
+    made.is_some_and(|(random, rest)| {
+        let pid = rest.rsplit('_').next().and_then(|pid| pid.parse::<u32>().ok());
+        random.bytes().all(|b| b.is_ascii_hexdigit())
+            && pid.is_some_and(|pid| rest == maker(Some(host), pid) && !is_alive(pid))
+    })
 }
 
 impl Scratch {
@@ -103,17 +121,27 @@ impl Scratch {
 }
 
 /// Drops the databases that dead runs left: ours by name and mark, of a dead process of this computer or older than a day,
-/// with nobody connected. Returns their names.
+/// with nobody connected; and those that a dead process of this computer made and could not mark, which are still empty.
+/// Returns their names.
 pub async fn sweep_databases(maintenance: &Client, now: DateTime<Utc>, cancel: &Cancel) -> Result<Vec<String>> {
     let found: Vec<Found> = maintenance.query_json(FIND, cancel).await?;
     let host = host_name();
     let mut swept = Vec::new();
     for database in found {
         let mark = database.comment.as_deref().and_then(|comment| serde_json::from_str::<Mark>(comment).ok());
-        let Some(mark) = mark else { continue };
-        let dead = host.is_some() && mark.host == host && !is_alive(mark.pid);
-        let old = now - mark.made_at > TimeDelta::hours(STALE_HOURS);
-        if (dead || old) && database.sessions == 0 {
+        let stale = match (mark, &host) {
+            (Some(mark), _) => {
+                let dead = host.is_some() && mark.host == host && !is_alive(mark.pid);
+                dead || now - mark.made_at > TimeDelta::hours(STALE_HOURS)
+            }
+            (None, Some(host)) if database.comment.is_none() && is_of_dead(&database.name, host) => {
+                count_objects(&maintenance.with_database(&database.name), cancel)
+                    .await
+                    .is_ok_and(|objects| objects == 0)
+            }
+            (None, _) => false,
+        };
+        if stale && database.sessions == 0 {
             drop_database(maintenance, &database.name, cancel).await?;
             swept.push(database.name);
         }

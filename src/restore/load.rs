@@ -7,7 +7,7 @@ use crate::archive::Unpacking;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
-use crate::postgres::{Client, sqlstate, summary};
+use crate::postgres::{Client, SESSION, sqlstate, summary};
 use crate::process::{Status, Stdin};
 use crate::script::Entry;
 use std::io::Write;
@@ -33,7 +33,9 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     let mut input = psql.stdin.take().ok_or_else(|| Error::new(ErrorKind::Failed, "psql has no input to write to"))?;
     // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
     let restrict = client.programs().version.supports_restrict();
-    let preamble = if restrict { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
+    let guard = if restrict { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
+    let preamble = format!("{SESSION}{guard}");
+    let preamble_lines = preamble.lines().count() as u64;
     let mut cut = Cut { omitted, next: 0, at: 0 };
     let name = unpacking.key.file_name().to_owned();
     let mut first = Some(preamble);
@@ -54,7 +56,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     cancel.check()?;
     let status = status?;
     if !status.success() {
-        return Err(explain(client, &status, &entries, u64::from(restrict)));
+        return Err(explain(client, &status, &entries, preamble_lines));
     }
     let fed = fed?;
     if fed.sha256 != sha256 || !fed.broken.is_empty() {

@@ -38,14 +38,7 @@ pub async fn existing(
     let find = format!("select oid::bigint from pg_catalog.pg_database where datname = {};", literal(name));
     let oid = maintenance.query(&find, cancel).await?;
     let Ok(oid) = oid.trim().parse::<u32>() else { return Ok(None) };
-    // Everything that initdb made has an oid below 16384 (FirstNormalObjectId).
-    let count = "select (select count(*) from pg_catalog.pg_class where oid >= 16384) \
-                 + (select count(*) from pg_catalog.pg_proc where oid >= 16384) \
-                 + (select count(*) from pg_catalog.pg_type where oid >= 16384) \
-                 + (select count(*) from pg_catalog.pg_namespace where oid >= 16384) \
-                 + (select count(*) from pg_catalog.pg_extension where oid >= 16384) \
-                 + (select count(*) from pg_catalog.pg_largeobject_metadata);";
-    let objects = maintenance.with_database(name).query_json(count, cancel).await?;
+    let objects = count_objects(&maintenance.with_database(name), cancel).await?;
     let same_oid = oid == manifest.server.database_oid;
     let is_source = same_oid
         && match (&manifest.server.system_identifier, system_identifier(maintenance, cancel).await) {
@@ -54,6 +47,18 @@ pub async fn existing(
             _ => name == manifest.database,
         };
     Ok(Some(Existing { oid, objects, is_source }))
+}
+
+/// Number of objects in the database of `client` that no fresh database has.
+pub(super) async fn count_objects(client: &Client, cancel: &Cancel) -> Result<u64> {
+    // Everything that initdb made has an oid below 16384 (FirstNormalObjectId).
+    let count = "select (select count(*) from pg_catalog.pg_class where oid >= 16384) \
+                 + (select count(*) from pg_catalog.pg_proc where oid >= 16384) \
+                 + (select count(*) from pg_catalog.pg_type where oid >= 16384) \
+                 + (select count(*) from pg_catalog.pg_namespace where oid >= 16384) \
+                 + (select count(*) from pg_catalog.pg_extension where oid >= 16384) \
+                 + (select count(*) from pg_catalog.pg_largeobject_metadata);";
+    client.query_json(count, cancel).await
 }
 
 async fn system_identifier(client: &Client, cancel: &Cancel) -> Option<String> {

@@ -28,6 +28,7 @@ mod processes;
 mod program;
 mod scene;
 mod stored;
+mod tcp;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
@@ -37,6 +38,7 @@ pub use processes::{Process, is_running, processes_matching, wait_until, wait_un
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
 pub use scene::{Scene, Session};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
+pub use tcp::tcp_port_of;
 
 /// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.
 macro_rules! each_major {
