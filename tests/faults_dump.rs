@@ -88,11 +88,11 @@ fn a_backend_killed_in_mid_copy_leaves_nothing() {
 #[test]
 fn a_pg_dump_killed_at_any_instant_leaves_nothing() {
     let server = Postgres::shared(17);
-    let scene = Scene::with_megabytes(server, "killed", 24);
+    let scene = Scene::with_megabytes(server, "killed", 48);
     let stored = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let data = |path: &PathBuf| path.to_string_lossy().contains(".sql.gz.partial-");
     let whole = support::everything_below(scene.folder()).iter().map(stored).max().unwrap();
-    for percent in [None, Some(0), Some(1), Some(10), Some(25), Some(40), Some(55)] {
+    for percent in [None, Some(0), Some(1), Some(10), Some(20), Some(30), Some(40)] {
         let mut running = scene.now().spawn();
         support::wait_until("the instant", || {
             assert!(!running.has_ended(), "ended before it could be killed: {}", running.stderr());
