@@ -110,8 +110,11 @@ fn a_pg_dump_killed_at_any_instant_leaves_nothing() {
     }
 }
 
+/// The pg_dump of a backup; pg_dumpall asks another one for its version.
 fn victim(db: &str) -> Option<i32> {
-    support::processes_matching(db).into_iter().find(|process| process.name == "pg_dump").map(|process| process.pid)
+    let dumps =
+        |process: &support::Process| process.name == "pg_dump" && process.command_line.contains("--lock-wait-timeout");
+    support::processes_matching(db).into_iter().find(dumps).map(|process| process.pid)
 }
 
 /// A pg_dump whose output goes through `filter`, and which always exits with 0.
