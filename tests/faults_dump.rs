@@ -81,7 +81,8 @@ fn a_backend_killed_in_mid_copy_leaves_nothing() {
     );
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(1), "{outcome}");
-    outcome.explains(&["pg_dump failed", "terminating connection due to administrator command"], "Try again");
+    // A backend that is ended while it sends cannot always say why: libpq then sees the connection close only.
+    outcome.explains(&["pg_dump failed", "contents of table \"orders\" failed"], "the server broke off");
     scene.nothing_is_left();
 }
 
