@@ -81,18 +81,19 @@ fn a_backend_killed_in_mid_copy_leaves_nothing() {
     );
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(1), "{outcome}");
-    outcome.explains(&["pg_dump failed", "terminating connection due to administrator command"], "Try again");
+    // A backend that is ended while it sends cannot always say why: libpq then sees the connection close only.
+    outcome.explains(&["pg_dump failed", "contents of table \"orders\" failed"], "the server broke off");
     scene.nothing_is_left();
 }
 
 #[test]
 fn a_pg_dump_killed_at_any_instant_leaves_nothing() {
     let server = Postgres::shared(17);
-    let scene = Scene::with_megabytes(server, "killed", 24);
+    let scene = Scene::with_megabytes(server, "killed", 48);
     let stored = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let data = |path: &PathBuf| path.to_string_lossy().contains(".sql.gz.partial-");
     let whole = support::everything_below(scene.folder()).iter().map(stored).max().unwrap();
-    for percent in [None, Some(0), Some(1), Some(10), Some(25), Some(40), Some(55)] {
+    for percent in [None, Some(0), Some(1), Some(10), Some(20), Some(30), Some(40)] {
         let mut running = scene.now().spawn();
         support::wait_until("the instant", || {
             assert!(!running.has_ended(), "ended before it could be killed: {}", running.stderr());
@@ -110,8 +111,11 @@ fn a_pg_dump_killed_at_any_instant_leaves_nothing() {
     }
 }
 
+/// The pg_dump of a backup; pg_dumpall asks another one for its version.
 fn victim(db: &str) -> Option<i32> {
-    support::processes_matching(db).into_iter().find(|process| process.name == "pg_dump").map(|process| process.pid)
+    let dumps =
+        |process: &support::Process| process.name == "pg_dump" && process.command_line.contains("--lock-wait-timeout");
+    support::processes_matching(db).into_iter().find(dumps).map(|process| process.pid)
 }
 
 /// A pg_dump whose output goes through `filter`, and which always exits with 0.

@@ -74,7 +74,7 @@ fn killed_at_100_random_instants_there_are_whole_backups_or_none() {
     // What has no mark of a dead writer yet might be another computer's: it must be a day old to be swept.
     for path in remains(&scene.folder()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let unmarked = name.starts_with(".pgkeep-probe.partial-") || name.starts_with(".in-progress.partial-");
+        let unmarked = name.starts_with(".pgkeep-probe.partial-") || name.starts_with("..in-progress.partial-");
         assert!(unmarked || path.is_dir(), "{} is left after the sweep", path.display());
         let day = Duration::from_secs(25 * 3600);
         std::fs::File::open(&path).unwrap().set_modified(std::time::SystemTime::now() - day).unwrap();
