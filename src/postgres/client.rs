@@ -1,6 +1,7 @@
 //! Running psql, pg_dump and pg_dumpall against one database, and understanding what they say when they fail.
 
 use super::diagnose::diagnose;
+use super::temp::{mark, sweep};
 use super::{Connection, Programs};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -8,6 +9,7 @@ use crate::id::random_hex;
 use crate::process::{Captured, Invocation, Status, Stdin};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -19,24 +21,37 @@ pub const SESSION: &str = "set statement_timeout = 0; set idle_in_transaction_se
                        select count(pg_catalog.set_config(name, '0', false)) as pgkeep_set from pg_catalog.pg_settings \
                        where name in ('transaction_timeout', 'idle_session_timeout') \\gset\n";
 
+/// How private folders are named; what follows is random.
+const PREFIX: &str = "pgkeep-client-";
+
 /// One database and the programs to speak to it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     connection: Connection,
     programs: Programs,
-    /// A folder only we can read, for what libpq is given in files.
-    private: Arc<TempDir>,
+    private: Arc<Private>,
     extra_env: Vec<(OsString, OsString)>,
+}
+
+/// A folder only we can read, for what libpq is given in files.
+#[derive(Debug)]
+struct Private {
+    /// First, to be dropped first: Windows removes no file that is open.
+    _mark: File,
+    folder: TempDir,
 }
 
 impl Client {
     /// A client of `connection` with `programs`; its private folder is made in `temp`, or the system's folder for that.
     pub fn new(connection: Connection, programs: Programs, temp: Option<&Path>) -> Result<Self> {
         let temp = temp.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let private = tempfile::Builder::new()
-            .prefix("pgkeep-")
+        // What killed runs left may hold passwords.
+        sweep(&temp, PREFIX);
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
             .tempdir_in(&temp)
             .doing(|| format!("cannot make a private folder in {}", temp.display()))?;
+        let private = Private { _mark: mark(folder.path())?, folder };
         Ok(Self { connection, programs, private: Arc::new(private), extra_env: Vec::new() })
     }
 
@@ -72,7 +87,7 @@ impl Client {
     /// A program of PostgreSQL's, to be run against the database, without arguments yet. Its own environment decides the
     /// database: no name of one is ever parsed as a connection string.
     pub fn invoke(&self, program: PathBuf) -> Result<Invocation> {
-        let mut env = self.connection.client_environment(self.private.path())?;
+        let mut env = self.connection.client_environment(self.private.folder.path())?;
         // What the caller's shell says about encoding and time zone must not change what a dump holds: pg_dump then
         // writes in the database's encoding, and times in UTC wherever it runs, so that two dumps can be compared.
         env.retain(|(name, _)| name != "PGCLIENTENCODING" && name != "PGTZ");

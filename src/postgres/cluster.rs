@@ -1,6 +1,7 @@
 //! Throwaway clusters: a PostgreSQL of our own in a temp folder, reachable by nobody else, gone afterwards.
 
 use super::connection::system_environment;
+use super::temp::{mark, remove, sweep, unmark};
 use super::{Connection, Programs};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -12,9 +13,6 @@ use std::time::Duration;
 
 /// How the folders of throwaway clusters are named; what follows is random.
 const PREFIX: &str = "pgkeep-scratch-";
-
-/// Locked as long as the cluster's pgkeep lives.
-const MARK: &str = "in-use";
 
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -151,8 +149,7 @@ impl Cluster {
             server.stop().await?;
         }
         if let Some(folder) = &self.folder {
-            let mark = folder.join(MARK);
-            fs::remove_file(&mark).doing(|| format!("cannot remove {}", mark.display()))?;
+            unmark(folder)?;
         }
         Ok(self.folder.take())
     }
@@ -206,11 +203,7 @@ impl Drop for Cluster {
 /// Removes the folders that drills of killed pgkeeps left in `temp`; returns which.
 pub fn sweep_clusters(temp: Option<&Path>) -> Vec<PathBuf> {
     let base = temp.map_or_else(socket_friendly_temp, Path::to_path_buf);
-    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
-    let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PREFIX);
-    let stale = |folder: &PathBuf| File::open(folder.join(MARK)).is_ok_and(|mark| mark.try_lock().is_ok());
-    let folders = entries.flatten().filter(ours).map(|entry| entry.path()).filter(stale);
-    folders.filter(|folder| remove(folder).is_ok()).collect()
+    sweep(&base, PREFIX)
 }
 
 fn could_not_run(what: &str, cause: Error) -> Error {
@@ -253,20 +246,6 @@ fn private_folder(path: &Path, user: Option<&RunAs>) -> std::io::Result<()> {
     #[cfg(not(unix))]
     let _ = user;
     Ok(())
-}
-
-/// The mark gets its name only when it is locked: one that another drill could lock first, that drill would sweep.
-fn mark(folder: &Path) -> Result<File> {
-    let (path, unlocked) = (folder.join(MARK), folder.join("unlocked"));
-    let mark = File::create_new(&unlocked).doing(|| format!("cannot create {}", unlocked.display()))?;
-    mark.try_lock()
-        .map_err(|source| Error::new(ErrorKind::Failed, format!("cannot lock {}: {source}", unlocked.display())))?;
-    fs::rename(&unlocked, &path).doing(|| format!("cannot create {}", path.display()))?;
-    Ok(mark)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    fs::remove_dir_all(folder).doing(|| format!("cannot remove {}", folder.display()))
 }
 
 #[cfg(unix)]

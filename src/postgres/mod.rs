@@ -11,6 +11,7 @@ mod facts;
 pub mod programs;
 mod properties;
 mod server;
+mod temp;
 
 pub use client::{Client, SESSION};
 pub use cluster::{Cluster, ClusterOptions, sweep_clusters};
