@@ -82,6 +82,10 @@ fn killed_at_100_random_instants_there_are_whole_backups_or_none() {
     scene.now().ok();
     assert_eq!(remains(&scene.folder()), Vec::<PathBuf>::new());
     scene.all_intact(finished + 2);
+    // Nor is anything left in the temp folder in which libpq was given passwords.
+    let temp = support::everything_below(scene.tmp());
+    let harmless = |path: &PathBuf| path.is_dir() || path.file_name().unwrap() == "unlocked";
+    assert_eq!(temp.into_iter().filter(|path| !harmless(path)).collect::<Vec<_>>(), Vec::<PathBuf>::new());
 
     let target = format!("{}_again", scene.db);
     let url = server.url(&scene.db);
