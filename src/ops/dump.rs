@@ -6,7 +6,7 @@ use crate::config::Compression;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::Progress;
 use crate::postgres::{Client, blockers, unreadable_tables};
-use crate::process::{Invocation, Status, Stdout};
+use crate::process::{Invocation, Status, Stdout, Unhurried};
 use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
 use bytes::Bytes;
 use std::io::Read;
@@ -48,7 +48,7 @@ where
     let (sender, mut chunks) = mpsc::channel::<Bytes>(WAITING);
     let packer = tokio::task::spawn_blocking(move || {
         let gone = |_| Error::new(ErrorKind::Failed, "the archive is not wanted any more");
-        packing.run(source, |bytes| sender.blocking_send(bytes).map_err(gone))
+        packing.run(Unhurried::new(source), |bytes| sender.blocking_send(bytes).map_err(gone))
     });
     // When nobody takes chunks any more the packer stops, its end of the pipe closes, and pg_dump ends by that.
     let carry = async move {
@@ -82,7 +82,7 @@ pub(super) async fn dump_scanned(
     let mut running = pg_dump(client, Duration::from_secs(60))?.spawn().await?;
     let source = running.stdout.take().ok_or_else(no_output)?;
     let progress = Arc::clone(progress);
-    let scanning = tokio::task::spawn_blocking(move || scan(source, orders, &progress));
+    let scanning = tokio::task::spawn_blocking(move || scan(Unhurried::new(source), orders, &progress));
     let status = running.wait(&ctx.cancel).await;
     let scanned =
         scanning.await.map_err(|source| Error::new(ErrorKind::Failed, "the scanner panicked").caused_by(source))?;

@@ -5,6 +5,7 @@
 
 mod guard;
 mod invocation;
+mod unhurried;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -12,6 +13,7 @@ mod windows;
 
 pub use guard::{GUARD_COMMAND, Orphan, become_guarded, install_guard};
 pub use invocation::{Captured, Invocation, Running, Status, Stdin, Stdout};
+pub use unhurried::Unhurried;
 #[cfg(unix)]
 use unix as os;
 #[cfg(windows)]
