@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod contract;
+mod support;
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
@@ -15,49 +16,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
-/// A small disk of its own, unmounted in the end.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn new(options: &str) -> Self {
-        let disk = Self(tempfile::tempdir().unwrap());
-        let options = format!("mode=0777,{options}");
-        mount(&["-t", "tmpfs", "-o", &options, "pgkeep-test", disk.path().to_str().unwrap()]);
-        disk
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn make_read_only(&self) {
-        mount(&["-o", "remount,ro", self.path().to_str().unwrap()]);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        as_root("umount", &["-l", self.path().to_str().unwrap()]);
-    }
-}
-
-fn as_root(program: &str, arguments: &[&str]) -> bool {
-    let run = |mut command: Command| command.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    let mut plain = Command::new(program);
-    plain.args(arguments);
-    let mut sudo = Command::new("sudo");
-    sudo.arg("-n").arg(program).args(arguments);
-    run(plain) || run(sudo)
-}
-
-fn mount(arguments: &[&str]) {
-    assert!(
-        as_root("mount", arguments),
-        "this test needs a small disk and could not mount one: run it as root, or let this user run mount and umount \
-         through sudo without a password"
-    );
-}
+use support::Disk;
 
 /// Every path below `root`, hidden ones too, with the files' contents.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
