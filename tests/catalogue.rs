@@ -66,7 +66,7 @@ async fn store(destination: &Arc<dyn Destination>, manifest: &Manifest) {
 
 fn memory() -> (Memory, Arc<dyn Destination>) {
     let memory = Memory::new("memory");
-    (memory.clone(), Arc::new(memory))
+    (memory.clone(), Arc::new(memory.destination()))
 }
 
 fn drill(backup: &BackupId, started_at: DateTime<Utc>, result: DrillResult) -> DrillReceipt {

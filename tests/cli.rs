@@ -165,7 +165,7 @@ fn options_that_make_no_sense_are_refused_with_a_hint() {
     with_url("backup now --to ./b --keep soon").refuses("--keep \"soon\" is no duration", "90d");
     with_url("backup now --to ./b --keep 0s").refuses("keeps nothing", "90d");
     with_url("drill --at ./b --scratch here").refuses("--scratch is neither", "ephemeral");
-    with_url("backup now --to s3://bucket").refuses("not available in this version", "folder");
+    with_url("backup now --to s4://bucket").refuses("no scheme of a destination", "s3://");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! The keys of a job and of its drill.
 
-use super::reader::{Problems, Section, Value, did_you_mean, kind, string, strings};
+use super::reader::{Problems, Section, Value, did_you_mean, string, strings};
 use super::resolve::Origin;
+use super::values::{self, duration, told};
 use crate::config::{
     Check, Compression, Databases, DrillConfig, JobConfig, Require, Retention, Schedule, Scratch, SecretRef,
 };
-use crate::error::Error;
-use crate::secret::Secret;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -199,58 +198,7 @@ impl Job<'_, '_> {
     }
 
     fn secret(&mut self, key: &str, value: &Value<'_>) -> Option<SecretRef> {
-        if value.get_ref().is_str() {
-            let text = string(key, value, self.problems)?;
-            if let Some(mode) = self.origin.open_to_others {
-                let message = format!(
-                    "{key:?} holds a password perhaps, and others can read this file (mode {mode:03o}): run chmod 600 on it, \
-                     or write {{ env = \"NAME\" }} or {{ file = \"path\" }}"
-                );
-                self.problems.add(&value.span(), message);
-            }
-            self.warnings.push(format!(
-                "{key:?} of job {:?} is written in the configuration file; {{ env = \"NAME\" }} or {{ file = \"path\" }} keeps it out",
-                self.name
-            ));
-            return Some(SecretRef::Literal(Secret::new(text)));
-        }
-        let problems = &mut *self.problems;
-        if !value.get_ref().is_table() {
-            problems.add(
-                &value.span(),
-                format!("{key:?} must be a table such as {{ env = \"NAME\" }}, not {}", kind(value)),
-            );
-            return None;
-        }
-        let mut section = Section::of(format!("{key:?}"), value, problems)?;
-        let env = section.string("env", problems).map(|name| SecretRef::Env(name.to_owned()));
-        let file = section.string("file", problems).map(|path| SecretRef::File(self.origin.path(path)));
-        let command =
-            section.strings("command", problems).map(|words| words.into_iter().map(|(word, _)| word).collect());
-        let command = command.map(SecretRef::Command);
-        let found =
-            ["env", "file", "command"].iter().filter(|name| section.entries().any(|(key, ..)| key == **name)).count();
-        section.finish(problems);
-        if found != 1 || command == Some(SecretRef::Command(Vec::new())) {
-            problems
-                .add(&value.span(), format!("{key:?} must hold one of env, file, and command = [\"program\", ...]"));
-            return None;
-        }
-        env.or(file).or(command)
+        let owner = format!("job {:?}", self.name);
+        values::secret(key, value, &owner, self.origin, self.warnings, self.problems)
     }
-}
-
-/// A duration that is longer than nothing.
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err("it must be longer than zero".to_owned()),
-        Err(_) => Err(format!("{text:?} is no duration; write \"30d\", \"12h\", \"90s\"")),
-    }
-}
-
-/// An error's message and hint in one line.
-#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
-fn told(error: Error) -> String {
-    error.hint_text().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
 }

@@ -14,9 +14,13 @@ mod schedule;
 mod secret_ref;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use compression::{Codec, Compression};
-pub use destination::{DestinationConfig, DestinationRef};
+pub use destination::{
+    CHUNK_UNIT, DestinationConfig, DestinationRef, DriveConfig, LARGEST_PART, Patience, RcloneConfig, S3Check,
+    S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART,
+};
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
 pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, Scratch};
 pub use schedule::Schedule;

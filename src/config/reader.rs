@@ -147,6 +147,16 @@ impl<'a> Section<'a> {
         number
     }
 
+    /// The value of an optional key that must be true or false.
+    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<bool> {
+        let value = self.get(key)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            problems.add(&value.span(), format!("{key:?} must be true or false, not {}", kind(value)));
+        }
+        found
+    }
+
     /// The value of an optional key that must be an array of strings.
     pub(super) fn strings(
         &mut self,

@@ -1,9 +1,10 @@
 //! The sections and keys of the configuration file, and what each may hold.
 
-use super::destination::{TYPES, expand_home, unavailable};
+use super::destination::{TYPES, expand_home, gdrive, rclone, s3};
 use super::job::Job;
-use super::reader::{Problems, Section, did_you_mean, string};
-use crate::config::{Config, DestinationConfig};
+use super::reader::{Problems, Section, Value, did_you_mean, string};
+use super::values;
+use crate::config::{Config, DestinationConfig, SecretRef};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,21 @@ impl Origin<'_> {
     }
 }
 
+/// What reading a destination needs besides its section.
+pub(super) struct Reading<'r> {
+    pub(super) name: &'r str,
+    pub(super) origin: Origin<'r>,
+    pub(super) warnings: &'r mut Vec<String>,
+}
+
+impl Reading<'_> {
+    /// The secret that `value`, the value of `key`, describes.
+    pub(super) fn secret(&mut self, key: &str, value: &Value<'_>, problems: &mut Problems<'_>) -> Option<SecretRef> {
+        let owner = format!("destination {:?}", self.name);
+        values::secret(key, value, &owner, self.origin, self.warnings, problems)
+    }
+}
+
 /// Reads the whole file. The answer means something only while `problems` stays empty.
 pub(super) fn resolve(table: &DeTable<'_>, origin: Origin<'_>, problems: &mut Problems<'_>) -> Config {
     let mut config = Config::default();
@@ -47,7 +63,8 @@ pub(super) fn resolve(table: &DeTable<'_>, origin: Origin<'_>, problems: &mut Pr
             check_name("a destination", name, &at, problems);
             declared.insert(name);
             if let Some(section) = Section::of(format!("[destination.{name}]"), value, problems)
-                && let Some(destination) = destination(section, origin, problems)
+                && let Some(destination) =
+                    destination(section, &mut Reading { name, origin, warnings: &mut config.warnings }, problems)
             {
                 config.destinations.insert(name.to_owned(), destination);
             }
@@ -88,26 +105,28 @@ fn check_name(what: &str, name: &str, at: &Range<usize>, problems: &mut Problems
     }
 }
 
-fn destination(mut section: Section<'_>, origin: Origin<'_>, problems: &mut Problems<'_>) -> Option<DestinationConfig> {
+fn destination(
+    mut section: Section<'_>,
+    reading: &mut Reading<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<DestinationConfig> {
     let value = section.require("type", problems)?;
     let text = string("type", value, problems)?;
-    match TYPES.iter().find(|(name, _)| *name == text) {
-        // Its keys belong to that later version: calling them unknown would only hide the real problem.
-        Some((name, false)) => {
-            problems.add(&value.span(), unavailable(name));
-            None
-        }
-        Some(_) => {
+    let found = match text {
+        "folder" => {
             let path = section.require("path", problems).and_then(|value| string("path", value, problems));
-            section.finish(problems);
-            Some(DestinationConfig::Folder { path: origin.path(path?) })
+            path.map(|path| DestinationConfig::Folder { path: reading.origin.path(path) })
         }
-        None => {
-            let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
-            let near = did_you_mean(text, names.iter().copied());
-            problems
-                .add(&value.span(), format!("no destination has type {text:?}, there are {}{near}", names.join(", ")));
-            None
+        "s3" => Some(DestinationConfig::S3(Box::new(s3::read(&mut section, reading, problems)))),
+        "gdrive" => Some(DestinationConfig::Drive(gdrive::read(&mut section, reading, problems))),
+        "rclone" => Some(DestinationConfig::Rclone(rclone::read(&mut section, reading, problems))),
+        _ => {
+            let near = did_you_mean(text, TYPES);
+            let message = format!("no destination has type {text:?}, there are {}{near}", TYPES.join(", "));
+            problems.add(&value.span(), message);
+            return None;
         }
-    }
+    };
+    section.finish(problems);
+    found
 }

@@ -184,10 +184,60 @@ fn each_wrong_line_is_named_with_its_remedy() {
 }
 
 #[test]
-fn a_type_of_a_later_version_is_one_problem_and_its_keys_are_none() {
-    let text =
-        "[destination.cloud]\ntype = \"s3\"\nbucket = \"b\"\nregion = \"r\"\n[job.a]\ndestinations = [\"cloud\"]\n";
-    assert_eq!(problem(text), "pgkeep.toml, line 2, column 8: type \"s3\" is not available in this version of pgkeep");
+fn services_are_configured_with_every_problem_told_at_once() {
+    let text = r#"
+[destination.cloud]
+type = "s3"
+bucket = "zenzspa-backups"
+prefix = "/pg/"
+region = "us-west-2"
+access_key_id = { env = "ID" }
+secret_access_key = { file = "key" }
+object_lock = { mode = "governance", retain = "30d" }
+sse = "aws:kms"
+sse_kms_key_id = "alias/backups"
+tags = { team = "ops" }
+part_size = "16MiB"
+retry_for = "10m"
+[destination.drive]
+type = "gdrive"
+folder_id = "1AbC"
+credentials = { file = "/etc/pgkeep/drive.json" }
+delete = "trash"
+[destination.onedrive]
+type = "rclone"
+remote = "onedrive:Backups/"
+"#;
+    let config = from_text(text, "pgkeep.toml", Origin::default()).unwrap();
+    let DestinationConfig::S3(s3) = &config.destinations["cloud"] else { panic!("no S3") };
+    assert_eq!((s3.prefix.as_str(), s3.part_size, s3.path_style), ("pg", 16 << 20, false));
+    assert_eq!(s3.keys.as_ref().unwrap().secret_access_key, SecretRef::File("key".into()));
+    assert_eq!(s3.encryption, Some(S3Encryption::Kms(Some("alias/backups".into()))));
+    assert!(s3.object_lock.is_some_and(|lock| !lock.compliance && lock.retain.as_secs() == 30 * 86400));
+    assert_eq!(s3.patience.retry_for.as_secs(), 600);
+    let DestinationConfig::Drive(drive) = &config.destinations["drive"] else { panic!("no Drive") };
+    assert!(drive.trash && drive.credentials.is_some());
+    let DestinationConfig::Rclone(rclone) = &config.destinations["onedrive"] else { panic!("no rclone") };
+    assert_eq!(rclone.remote, "onedrive:Backups");
+
+    let told = problem(
+        "[destination.a]\ntype = \"s3\"\nbucket = \"x\"\nregoin = \"r\"\naccess_key_id = { env = \"A\" }\npart_size = \"1MiB\"\n\
+         endpoint = \"http://s3.example.com\"\n[destination.b]\ntype = \"gdrive\"\nchunk_size = \"100KiB\"\n\
+         [destination.c]\ntype = \"rclone\"\nremote = \":sftp,pass=x:\"\n[destination.d]\ntype = \"s4\"\n",
+    );
+    for expected in [
+        "cannot be a bucket's name",
+        "unknown key \"regoin\" in [destination.a]; did you mean \"region\"?",
+        "belong together",
+        "S3 takes parts of 5MiB to 5GiB",
+        "plain HTTP",
+        "[destination.b] lacks \"folder_id\"",
+        "multiples of 256KiB",
+        "NAME:FOLDER",
+        "no destination has type \"s4\"",
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
 }
 
 #[test]

@@ -47,6 +47,12 @@ impl Key {
         Self(format!("{}/{}", self.0, name.0))
     }
 
+    /// This key with the further segment `name`, a hidden name of pgkeep's own, as it is.
+    #[must_use]
+    pub(crate) fn hidden_child(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,9 +1,9 @@
-//! A destination in memory, for tests. It keeps the whole contract, and lets a test age, damage and look at what it holds.
+//! A service in memory, for tests, and a destination on it. It keeps the whole contract, and lets a test age, damage and
+//! look at what it holds.
 
-use super::remains::{MANIFEST_NAME, is_old, is_ours};
-use super::{Claim, Destination, Key, Object, Stored, Swept, Upload};
+use super::service::Service;
+use super::{Key, Object, Remote, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::BackupId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A destination in memory. Clones share what they hold.
+/// A service in memory. Clones share what they hold.
 #[derive(Debug, Clone)]
 pub struct Memory {
     name: String,
@@ -22,15 +22,18 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Key, (Bytes, DateTime<Utc>)>,
-    /// Claimed folders, and whether their holder lives.
-    claims: BTreeMap<Key, bool>,
     uploads: usize,
 }
 
 impl Memory {
-    /// An empty destination known as `name`.
+    /// An empty service known as `name`.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), state: Arc::default() }
+    }
+
+    /// A destination on it; the service stays at hand for a look.
+    pub fn destination(&self) -> Remote<Self> {
+        Remote::new(self.clone())
     }
 
     /// Stores `bytes` under `key` as if written at `modified`, replacing what was there: damage, age, foreign files.
@@ -38,7 +41,7 @@ impl Memory {
         self.state().objects.insert(key.clone(), (bytes.into(), modified));
     }
 
-    /// Every key, in order.
+    /// Every key, hidden ones too, in order.
     pub fn keys(&self) -> Vec<Key> {
         self.state().objects.keys().cloned().collect()
     }
@@ -68,7 +71,7 @@ fn missing(key: &Key) -> Error {
 }
 
 #[async_trait]
-impl Destination for Memory {
+impl Service for Memory {
     fn name(&self) -> &str {
         &self.name
     }
@@ -77,17 +80,8 @@ impl Destination for Memory {
         Ok(())
     }
 
-    async fn claim(&self, dir: &Key) -> Result<Box<dyn Claim>> {
-        let mut state = self.state();
-        if state.claims.contains_key(dir) || state.objects.keys().any(|key| key.is_below(dir)) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{dir} exists already")));
-        }
-        state.claims.insert(dir.clone(), true);
-        Ok(Box::new(MemoryClaim { memory: self.clone(), dir: dir.clone() }))
-    }
-
-    async fn put(&self, key: &Key, bytes: Bytes) -> Result<Stored> {
-        self.store(key, bytes)
+    async fn create(&self, key: &Key, bytes: Bytes) -> Result<()> {
+        self.store(key, bytes).map(|_| ())
     }
 
     async fn upload(&self, key: &Key, _expected_bytes: u64) -> Result<Box<dyn Upload>> {
@@ -124,73 +118,6 @@ impl Destination for Memory {
     async fn delete(&self, key: &Key) -> Result<()> {
         self.state().objects.remove(key);
         Ok(())
-    }
-
-    async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>> {
-        let mut state = self.state();
-        let mut folders: BTreeMap<Key, BackupId> = BTreeMap::new();
-        for key in state.objects.keys().chain(state.claims.keys()) {
-            let mut folder = Some(key.clone());
-            while let Some(candidate) = folder {
-                folder = candidate.parent();
-                let above = folder.as_ref().and_then(Key::parent);
-                if let (Ok(id), true) = (candidate.file_name().parse(), above.as_ref() == Some(prefix)) {
-                    folders.insert(candidate, id);
-                }
-            }
-        }
-        let mut swept = Vec::new();
-        for (folder, id) in folders {
-            let claim = state.claims.get(&folder).copied();
-            let inside: Vec<(Key, u64, DateTime<Utc>)> = state
-                .objects
-                .iter()
-                .filter(|(key, _)| key.is_below(&folder))
-                .map(|(key, (bytes, modified))| (key.clone(), bytes.len() as u64, *modified))
-                .collect();
-            let relative = |key: &Key| key.as_str().get(folder.as_str().len() + 1..).unwrap_or_default().to_owned();
-            let exists = inside.iter().any(|(key, ..)| relative(key) == MANIFEST_NAME);
-            let dead = claim == Some(false) || inside.iter().all(|(.., modified)| is_old(*modified, now));
-            if claim == Some(true) || exists || !dead {
-                continue;
-            }
-            state.claims.remove(&folder);
-            let ours: Vec<_> = inside.into_iter().filter(|(key, ..)| is_ours(&id, &relative(key))).collect();
-            if ours.is_empty() && claim.is_none() {
-                continue;
-            }
-            for (key, ..) in &ours {
-                state.objects.remove(key);
-            }
-            swept.push(Swept { name: folder.to_string(), bytes: ours.iter().map(|(_, bytes, _)| bytes).sum() });
-        }
-        Ok(swept)
-    }
-}
-
-struct MemoryClaim {
-    memory: Memory,
-    dir: Key,
-}
-
-#[async_trait]
-impl Claim for MemoryClaim {
-    async fn release(self: Box<Self>) -> Result<()> {
-        self.memory.state().claims.remove(&self.dir);
-        Ok(())
-    }
-}
-
-impl Drop for MemoryClaim {
-    fn drop(&mut self) {
-        let mut state = self.memory.state();
-        if state.objects.keys().any(|key| key.is_below(&self.dir)) {
-            if let Some(alive) = state.claims.get_mut(&self.dir) {
-                *alive = false;
-            }
-        } else {
-            state.claims.remove(&self.dir);
-        }
     }
 }
 

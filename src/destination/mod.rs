@@ -11,22 +11,48 @@
 //! - **`abort` leaves nothing**, and dropping an [`Upload`] leaves at most what [`Destination::sweep`] removes.
 //! - **Listings are complete or an error.** A listing that breaks off half-way is an error, never a short answer.
 //! - **Deleting what is not there succeeds.**
+//! - **Passing failures are outlived**: what may be tried again was, within the destination's own patience, before an error
+//!   says so. A lost answer is settled by asking.
 //! - Errors carry the meaning ([`crate::error::ErrorKind`]): `NotFound`, `AlreadyExists`, `PermissionDenied`, `NoSpace`, `Unavailable`
-//!   (worth another try), anything else permanent.
+//!   (the service or the way to it failed), anything else permanent.
 //!
-//! One shared suite (`tests/destination_contract.rs`) holds every implementation and wrapper to this.
+//! Some services cannot create under a condition. There, write-once is as good as a look before: backups have names of
+//! their own, so only a stranger could come between. `pgkeep doctor` tells.
+//!
+//! One shared suite (`tests/contract`) holds every implementation and wrapper to this.
+//!
+//! # How it is made
+//!
+//! [`Folder`] keeps the contract with the system's own means. What speaks to a service only implements [`Service`], the
+//! plain operations; [`Remote`] makes a destination of it, and [`Retrying`] outlives its passing failures.
 
+mod backoff;
 mod faulty;
+mod flaky;
 mod folder;
+mod gdrive;
 mod key;
 mod memory;
+mod rclone;
 mod remains;
+mod remote;
+mod retrying;
+mod s3;
+mod service;
 
+pub use backoff::Backoff;
 pub use faulty::{Effect, Fault, Faulty, Operation};
+pub use flaky::Flaky;
 pub use folder::Folder;
+pub use gdrive::Drive;
 pub use key::{Key, decode_segment};
 pub use memory::Memory;
+pub use rclone::Rclone;
 pub use remains::{MANIFEST_NAME, is_receipt_of};
+pub use remote::Remote;
+pub use retrying::Retrying;
+pub use s3::S3;
+pub use service::{Finding, Service, Unfinished, Verdict};
 
 use crate::error::Result;
 use async_trait::async_trait;
@@ -52,6 +78,22 @@ pub struct Stored {
     pub bytes: u64,
     /// Their SHA-256, lowercase hexadecimal.
     pub sha256: String,
+}
+
+/// How a destination is best read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How many bytes to ask for at once, at the least.
+    pub bytes: u64,
+    /// How many such pieces to ask for at the same time, at the most.
+    pub at_once: usize,
+}
+
+impl Default for Pace {
+    /// What suits a disk.
+    fn default() -> Self {
+        Self { bytes: 4 << 20, at_once: 1 }
+    }
 }
 
 /// Something that an earlier, interrupted run left and [`Destination::sweep`] removed.
@@ -100,6 +142,17 @@ pub trait Destination: Send + Sync {
     /// `prefix/DATABASE/ID/`) without a manifest. Only what is certainly dead: claimed by nobody on this machine, or
     /// older than 24 hours at `now`. Files that pgkeep did not write are never touched.
     async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>>;
+
+    /// How large files are best read from here. What is asked for stays in memory until it is used.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
+
+    /// What can be found out about the place besides what its operations show: what the service supports, free space,
+    /// settings that would lose backups. Leaves nothing.
+    async fn examine(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Held while a backup's folder is being written; dropping it, or the death of the process, releases it.

@@ -19,6 +19,11 @@ pub(crate) const RECEIPT_FOLDERS: [&str; 2] = ["drills", "verified"];
 const PARTIAL: &str = ".partial-";
 const RANDOM_DIGITS: usize = 16;
 
+/// Whether a segment of `key` begins with a dot: marks and files that are being written.
+pub(crate) fn is_hidden(key: &Key) -> bool {
+    key.segments().any(|segment| segment.starts_with('.'))
+}
+
 /// The hidden name under which the file `name` is written: `.NAME.partial-RANDOM`, at most 230 bytes.
 pub(crate) fn temp_name(name: &str) -> Result<String> {
     // A file's name may have 255 bytes, a key's segment 250: the end of a long one is left out.

@@ -134,7 +134,8 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
             .hint("check databases and exclude_databases of the job"));
     }
     let _lock = lock::acquire(&ctx.state_dir(), &lock_name(request), "backup")?;
-    let destinations: Vec<Arc<dyn Destination>> = request.destinations.iter().map(open_destination).collect();
+    let destinations: Vec<Arc<dyn Destination>> =
+        request.destinations.iter().map(|place| open_destination(ctx, place)).collect();
     let mut outcomes = Vec::new();
     for client in clients {
         let outcome = Run { ctx, request, client, destinations: &destinations }.run().await;

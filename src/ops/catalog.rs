@@ -3,16 +3,33 @@
 use super::store::copy_of;
 use super::{Context, ListedBackup};
 use crate::catalogue::{self, DrillReceipt, DrillResult, Entry, Manifest, Selector, VerifyReceipt, VerifyResult};
-use crate::config::{DestinationConfig, DestinationRef};
-use crate::destination::{Destination, Folder};
+use crate::config::{DestinationConfig, DestinationRef, Patience};
+use crate::destination::{Backoff, Destination, Drive, Folder, Rclone, Remote, Retrying, S3, Service};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Opens a destination. Nothing is read or written yet.
-pub fn open_destination(destination: &DestinationRef) -> Arc<dyn Destination> {
+pub fn open_destination(ctx: &Context, destination: &DestinationRef) -> Arc<dyn Destination> {
+    fn remote<S: Service>(service: S, backoff: Backoff) -> Arc<dyn Destination> {
+        Arc::new(Remote::new(Retrying::new(service, backoff)))
+    }
+    let name = destination.name.clone();
+    let backoff = |patience: Patience| Backoff::new(patience.retry_for, ctx.cancel.clone());
     match &destination.config {
-        DestinationConfig::Folder { path } => Arc::new(Folder::new(&destination.name, path)),
+        DestinationConfig::Folder { path } => Arc::new(Folder::new(name, path)),
+        DestinationConfig::S3(config) => {
+            let backoff = backoff(config.patience);
+            remote(S3::new(name, (**config).clone(), backoff.clone()), backoff)
+        }
+        DestinationConfig::Drive(config) => {
+            let backoff = backoff(config.patience);
+            remote(Drive::new(name, config.clone(), backoff.clone()), backoff)
+        }
+        DestinationConfig::Rclone(config) => {
+            let backoff = backoff(config.patience);
+            remote(Rclone::new(name, config.clone(), backoff.clone()), backoff)
+        }
     }
 }
 
@@ -44,7 +61,7 @@ impl Catalog {
         let mut unreadable = Vec::new();
         for reference in destinations {
             ctx.cancel.check()?;
-            let destination = open_destination(reference);
+            let destination = open_destination(ctx, reference);
             let listing = match catalogue::list(&destination, job).await {
                 Ok(listing) => listing,
                 Err(error) => {

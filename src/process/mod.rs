@@ -19,4 +19,4 @@ use unix as os;
 #[cfg(windows)]
 use windows as os;
 
-pub use os::{RunAs, host_name, is_alive, service_user};
+pub use os::{RunAs, host_name, is_alive, scope, service_user};

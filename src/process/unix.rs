@@ -46,6 +46,17 @@ pub fn host_name() -> Option<String> {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
 }
 
+/// What two processes must share for the id of one to mean something to the other: the same start of the same kernel, and
+/// the same namespace of process ids. `None` where that cannot be known.
+pub fn scope() -> Option<String> {
+    if cfg!(target_os = "linux") {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+        return Some(format!("{} {}", boot.trim(), namespace.to_str()?));
+    }
+    None
+}
+
 /// Whether a process with this id exists.
 pub fn is_alive(pid: u32) -> bool {
     match nix::sys::signal::kill(Pid::from_raw(pid as i32), None) {
