@@ -13,6 +13,8 @@ pub enum Phase {
     Dump,
     /// Files are made durable and the manifest is written.
     Publish,
+    /// A backup goes from one destination to another.
+    Copy,
     /// Stored bytes are read again and compared with the manifest.
     Check,
     /// The scratch cluster or database is made.
@@ -36,6 +38,7 @@ impl Phase {
             Self::Inspect => "inspect",
             Self::Dump => "dump",
             Self::Publish => "publish",
+            Self::Copy => "copy",
             Self::Check => "check",
             Self::Prepare => "prepare",
             Self::Load => "load",

@@ -5,7 +5,7 @@ use super::contents::Member;
 use super::ordered::{Feeder, Results, pool};
 use crate::cancel::Cancel;
 use crate::config::Codec;
-use crate::destination::{Destination, Key};
+use crate::destination::{Destination, Key, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Progress;
 use bytes::Bytes;
@@ -13,9 +13,6 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
-
-/// How many stored bytes are read at once, at the least: members are gathered up to it.
-const READ_BYTES: u64 = 4 << 20;
 
 /// Unpacks one stored file.
 pub struct Unpacking {
@@ -75,26 +72,40 @@ impl Unpacking {
         unpacked
     }
 
-    /// Reads ranges of several members. Ends quietly when nobody takes them any more: the taker has the error.
+    /// Reads ranges of several members, ahead where that pays. Ends quietly when nobody takes them any more: the taker has
+    /// the error.
     async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
-        let mut start = 0u64;
-        let mut members = self.members.iter().copied().peekable();
-        while members.peek().is_some() {
+        let batched = in_batches(&self.members, self.destination.pace().bytes);
+        let mut start = 0;
+        let ranges = batched.iter().map(|members| {
+            let end = start + members.iter().map(|member| member.stored_bytes).sum::<u64>();
+            std::mem::replace(&mut start, end)..end
+        });
+        let mut pieces = Pieces::new(&self.destination, self.key.clone(), ranges);
+        for members in batched {
             cancel.check()?;
-            let mut batch = Vec::new();
-            let mut end = start;
-            while let Some(member) = members.next_if(|_| end - start < READ_BYTES) {
-                end += member.stored_bytes;
-                batch.push(member);
-            }
-            let bytes = self.destination.read(&self.key, start..end).await?;
-            start = end;
-            if batches.send(Batch { bytes, members: batch }).await.is_err() {
+            let Some(bytes) = pieces.next().await else { break };
+            if batches.send(Batch { bytes: bytes?, members }).await.is_err() {
                 break;
             }
         }
         Ok(())
     }
+}
+
+/// The members in groups of at least `bytes` stored bytes, but for the last.
+fn in_batches(members: &[Member], bytes: u64) -> Vec<Vec<Member>> {
+    let mut batches: Vec<Vec<Member>> = Vec::new();
+    let mut gathered = bytes;
+    for member in members {
+        if gathered >= bytes {
+            gathered = 0;
+            batches.push(Vec::new());
+        }
+        gathered += member.stored_bytes;
+        batches.last_mut().into_iter().for_each(|batch| batch.push(*member));
+    }
+    batches
 }
 
 fn unpack(

@@ -3,7 +3,7 @@
 mod backup;
 mod restore;
 
-pub(super) use backup::{BackupCommand, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
+pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
 
 use crate::secret::Secret;

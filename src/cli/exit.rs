@@ -8,6 +8,9 @@ use crate::ops::{BackupOutcome, BackupStatus, DrillOutcome, Proof, RestoreOutcom
 /// Done.
 pub(super) const DONE: u8 = 0;
 
+/// Some of it was done, some not.
+pub(super) const PARTLY: u8 = 3;
+
 /// From the gravest to the lightest. A stop comes first, since what followed it says little; then a backup that is known
 /// to be bad, what failed, what could not even begin, and what was done in part.
 const PRECEDENCE: [u8; 8] = [143, 130, 4, 1, 2, 5, 6, 3];

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, DestinationRef, JobConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::Target;
+use crate::ops::{Target, nearest_first};
 use crate::postgres::Connection;
 use crate::secret::Secret;
 
@@ -30,20 +30,21 @@ pub(super) fn configured(config: &Config) -> Vec<DestinationRef> {
     all.map(|(name, destination)| DestinationRef { name: name.clone(), config: destination.clone() }).collect()
 }
 
-/// Where backups are looked for: `at`, else the destinations of `job` if it is configured, else all configured ones.
+/// Where backups are looked for: `at`, else the destinations of `job` if it is configured, else all
+/// configured ones, the nearest first.
 pub(super) fn look_in(at: &[String], job: Option<&str>, config: &Config) -> Result<Vec<DestinationRef>> {
     if !at.is_empty() {
         return destinations(at, config);
     }
     if let Some(job) = job.and_then(|name| config.jobs.get(name)) {
-        return destinations(&job.destinations, config);
+        return destinations(&job.destinations, config).map(nearest_first);
     }
     let all = configured(config);
     if all.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "it is not known where the backups are")
             .hint("name the folder, as in --at ./backups, or write a pgkeep.toml with destinations"));
     }
-    Ok(all)
+    Ok(nearest_first(all))
 }
 
 /// The configured job called `name`.

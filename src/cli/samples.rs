@@ -40,6 +40,7 @@ pub(super) fn listed() -> ListedBackup {
         tables: 12,
         rows: 3_200_000,
         destinations: vec!["office".into()],
+        missing: Vec::new(),
         verified_at: None,
         verify_result: None,
         drilled_at: None,

@@ -3,7 +3,7 @@
 mod backups;
 mod proofs;
 
-pub(super) use backups::{backup, fetched, list, show};
+pub(super) use backups::{backup, copied, fetched, list, show};
 pub(super) use proofs::{drilled, restored, verified};
 
 use super::words::printable;

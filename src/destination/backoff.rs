@@ -2,6 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,6 +12,9 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// Shorter hitches than this are nobody's business.
+const QUIET: Duration = Duration::from_secs(4);
+
 /// How long one piece of cleaning up may take once a stop was asked for.
 const CLEANING: Duration = Duration::from_secs(20);
 
@@ -18,16 +22,26 @@ const CLEANING: Duration = Duration::from_secs(20);
 ///
 /// Only errors of kind `Unavailable` are tried again: a wrong password does not become right. A request to stop ends the
 /// attempt and the waiting at once; what is begun after it, which is cleaning up, is tried once and for 20 seconds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Backoff {
     total: Duration,
     cancel: Cancel,
+    notice: Option<Arc<Notice>>,
 }
+
+/// Hears of an error that will be tried again after the pause.
+type Notice = dyn Fn(&Error, Duration) + Send + Sync;
 
 impl Backoff {
     /// Gives each piece of work up when `total` has passed since its first attempt.
     pub fn new(total: Duration, cancel: Cancel) -> Self {
-        Self { total, cancel }
+        Self { total, cancel, notice: None }
+    }
+
+    /// Calls `notice` with each error that is tried again, once the waiting is long enough for somebody to wonder.
+    #[must_use]
+    pub fn telling(self, notice: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
+        Self { notice: Some(Arc::new(notice)), ..self }
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or time is up; `attempt` is told how often it was tried before.
@@ -55,11 +69,20 @@ impl Backoff {
             if begin.elapsed() + pause >= self.total {
                 return Err(given_up(error, tried, begin.elapsed()));
             }
+            if let Some(notice) = self.notice.as_ref().filter(|_| begin.elapsed() + pause >= QUIET) {
+                notice(&error, pause);
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.cancel.cancelled() => return Err(self.cancel.error()),
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backoff").field("total", &self.total).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A destination that fails as planned, for tests: which operation, which time, how. The same plan fails the same way.
 
-use super::{Claim, Destination, Key, Object, Stored, Swept, Upload};
+use super::{Claim, Destination, Finding, Key, Object, Pace, Stored, Swept, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -204,6 +204,14 @@ impl Destination for Faulty {
 
     async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>> {
         self.plan.run(Operation::Sweep, Some(prefix), self.inner.sweep(prefix, now)).await
+    }
+
+    fn pace(&self) -> Pace {
+        self.inner.pace()
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>> {
+        self.inner.examine().await
     }
 }
 

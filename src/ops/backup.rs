@@ -18,6 +18,7 @@ use crate::postgres::programs::{find_clients, find_newest_clients};
 use crate::postgres::{Client, Connection, Inspection, databases, inspect, version_num};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,18 +210,18 @@ impl Run<'_> {
         let inspection = inspect(&self.client, &self.ctx.cancel).await?;
         let job = self.request.job.clone().unwrap_or_else(|| inspection.database.clone());
         let started_at = self.ctx.clock.now();
-        let mut checked = Vec::new();
-        for destination in self.destinations {
+        let check = async |destination: &Arc<dyn Destination>| {
             let writable = destination.check_writable().await;
             if writable.is_ok() {
                 self.sweep(&**destination, &job, started_at).await;
             }
-            checked.push((Arc::clone(destination), writable));
-        }
+            (Arc::clone(destination), writable)
+        };
+        let checked = join_all(self.destinations.iter().map(check)).await;
         self.ctx.cancel.check()?;
         let id = BackupId::new(started_at, random_u16()?);
         let dir = backup_dir(&job, &inspection.database, &id);
-        let copies = Copies::begin(checked, &dir).await;
+        let copies = Copies::begin(self.ctx, checked, &dir).await;
         let mut begun = Begun { id, job, started_at, inspection, copies, warnings: Vec::new() };
         // Fewer than are required will not do: then better not to load the server for an hour first.
         if !self.request.require.is_met(begun.copies.alive(), self.destinations.len())

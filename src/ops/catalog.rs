@@ -6,6 +6,7 @@ use crate::catalogue::{self, DrillReceipt, DrillResult, Entry, Manifest, Selecto
 use crate::config::{DestinationConfig, DestinationRef, Patience};
 use crate::destination::{Backoff, Destination, Drive, Folder, Rclone, Remote, Retrying, S3, Service};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,7 +16,13 @@ pub fn open_destination(ctx: &Context, destination: &DestinationRef) -> Arc<dyn 
         Arc::new(Remote::new(Retrying::new(service, backoff)))
     }
     let name = destination.name.clone();
-    let backoff = |patience: Patience| Backoff::new(patience.retry_for, ctx.cancel.clone());
+    let backoff = |patience: Patience| {
+        let (observer, name) = (Arc::clone(&ctx.observer), name.clone());
+        Backoff::new(patience.retry_for, ctx.cancel.clone()).telling(move |error, pause| {
+            let seconds = pause.as_secs().max(1);
+            observer.observe(&Event::Note(format!("{name}: {}; trying again in {seconds} s", error.one_line())));
+        })
+    };
     match &destination.config {
         DestinationConfig::Folder { path } => Arc::new(Folder::new(name, path)),
         DestinationConfig::S3(config) => {
@@ -33,12 +40,29 @@ pub fn open_destination(ctx: &Context, destination: &DestinationRef) -> Arc<dyn 
     }
 }
 
+/// How far a destination is: the nearest copy is read.
+fn distance(destination: &DestinationRef) -> u8 {
+    match destination.config {
+        DestinationConfig::Folder { .. } => 0,
+        DestinationConfig::S3(_) => 1,
+        DestinationConfig::Drive(_) | DestinationConfig::Rclone(_) => 2,
+    }
+}
+
+/// `destinations` with the nearest first; equally near ones stay in their order.
+pub fn nearest_first(mut destinations: Vec<DestinationRef>) -> Vec<DestinationRef> {
+    destinations.sort_by_key(distance);
+    destinations
+}
+
 /// One backup and where it is.
 pub struct Backup {
     /// What it is.
     pub manifest: Manifest,
     /// The destinations that hold it, the nearest first.
     pub copies: Vec<Arc<dyn Destination>>,
+    /// The destinations of its job that were read and do not hold it.
+    pub missing: Vec<String>,
     verified: Option<VerifyReceipt>,
     drilled: Option<DrillReceipt>,
 }
@@ -78,7 +102,7 @@ impl Catalog {
                     backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
                 } else {
                     let copies = vec![Arc::clone(&destination)];
-                    found.insert(key, Backup { manifest, copies, verified, drilled });
+                    found.insert(key, Backup { manifest, copies, missing: Vec::new(), verified, drilled });
                 }
             }
         }
@@ -90,7 +114,18 @@ impl Catalog {
         for (name, error) in &unreadable {
             ctx.warn(format!("{name} cannot be read, what it holds is not considered: {}", error.one_line()));
         }
-        Ok(Self { backups: found.into_values().collect(), problems, unreadable })
+        let read = |name: &String| {
+            // A place that is not there yet holds nothing; one that does not answer may hold everything.
+            let silent = |(other, error): &(String, Error)| other == name && error.kind() != ErrorKind::NotFound;
+            destinations.iter().any(|read| read.name == *name) && !unreadable.iter().any(silent)
+        };
+        let mut backups: Vec<Backup> = found.into_values().collect();
+        for backup in &mut backups {
+            let Some(job) = ctx.config.jobs.get(&backup.manifest.job) else { continue };
+            let held = |name: &String| backup.copies.iter().any(|copy| copy.name() == name);
+            backup.missing = job.destinations.iter().filter(|name| read(name) && !held(name)).cloned().collect();
+        }
+        Ok(Self { backups, problems, unreadable })
     }
 
     /// The backups, oldest first.
@@ -174,6 +209,7 @@ impl Backup {
             tables: manifest.tables,
             rows: manifest.rows,
             destinations: self.copies.iter().map(|copy| copy.name().to_owned()).collect(),
+            missing: self.missing.clone(),
             verified_at: self.verified.as_ref().map(|receipt| receipt.at),
             verify_result: self.verified.as_ref().map(|receipt| verify(receipt.result).to_owned()),
             drilled_at: self.drilled.as_ref().map(|receipt| receipt.finished_at),

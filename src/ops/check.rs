@@ -4,17 +4,15 @@ use super::{Backup, Context};
 use crate::archive::{Broken, Contents, FileContents, Unpacked, Unpacking};
 use crate::catalogue::{File, FileKind, Manifest};
 use crate::config::Codec;
-use crate::destination::{Destination, Key};
+use crate::destination::{Admission, Destination, Key, Mirrored, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
 use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner, TableData};
+use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// How much of a file is read at once where its members are not known.
-const READ_BYTES: u64 = 4 << 20;
 
 /// The largest globals that are read, in bytes, unpacked or not: some hundred thousand roles.
 const LARGEST_GLOBALS: u64 = 32 << 20;
@@ -69,19 +67,31 @@ pub async fn contents(ctx: &Context, backup: &Backup) -> Result<Contents> {
     Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", backup.manifest.dir()))))
 }
 
+/// A copy of `backup` that was found intact, to be read once more.
+pub(super) struct Intact {
+    /// The destination that holds it.
+    pub(super) copy: Arc<dyn Destination>,
+    /// Reads it; should that fail, from another copy that proves to hold the same bytes.
+    pub(super) source: Arc<dyn Destination>,
+    /// Its index.
+    pub(super) contents: Contents,
+    /// What each data file holds, in order.
+    pub(super) scans: Vec<Scan>,
+}
+
 /// The copy of `backup` that is intact, after reading all of it: the first, or the next if that is damaged, which is said.
 /// Every copy damaged is an error of kind `Damaged` that tells what is wrong with the first.
-pub(super) async fn intact_copy(
-    ctx: &Context,
-    backup: &Backup,
-    omit: &Omit,
-) -> Result<(Arc<dyn Destination>, Contents, Vec<Scan>)> {
+pub(super) async fn intact_copy(ctx: &Context, backup: &Backup, omit: &Omit) -> Result<Intact> {
     let mut first = None;
-    for copy in &backup.copies {
+    let mut copies = backup.copies.iter();
+    while let Some(copy) = copies.next() {
         let checked = check(ctx, copy, &backup.manifest, &Depth::Rows(omit.clone())).await;
         let error = match checked {
             Ok(Checked { problems, contents: Some(contents), scans, .. }) if problems.is_empty() => {
-                return Ok((Arc::clone(copy), contents, scans));
+                let others = copies.cloned();
+                let successor = Successor { ctx: ctx.clone(), manifest: backup.manifest.clone() };
+                let source = Arc::new(Mirrored::new(Arc::clone(copy), others, successor));
+                return Ok(Intact { copy: Arc::clone(copy), source, contents, scans });
             }
             Ok(checked) => {
                 Error::new(ErrorKind::Damaged, format!("backup {} in {} is damaged", backup.manifest.id, copy.name()))
@@ -95,6 +105,33 @@ pub(super) async fn intact_copy(
         first = first.or(Some(error));
     }
     Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", backup.manifest.dir()))))
+}
+
+/// Lets another copy take over in the middle only if its data files have the digests of the manifest: what was found
+/// harmless and whole in the first copy is then true of it too.
+struct Successor {
+    ctx: Context,
+    manifest: Manifest,
+}
+
+#[async_trait]
+impl Admission for Successor {
+    async fn admit(&self, next: &Arc<dyn Destination>, failed: &dyn Destination, error: &Error) -> Result<()> {
+        self.ctx.warn(format!("the copy in {} broke off: {}", failed.name(), error.one_line()));
+        let unseen = Progress::default();
+        for file in self.manifest.files_of(FileKind::Data) {
+            let key = self.manifest.dir().child(&file.name);
+            let found = match digest(&self.ctx, next, &key, file.bytes, &unseen).await {
+                Ok(found) if found == file.sha256 => continue,
+                Ok(found) => Error::new(ErrorKind::Damaged, digest_problem(&file.name, &found, &file.sha256)),
+                Err(error) => error,
+            };
+            self.ctx.warn(format!("the copy in {} cannot go on for it: {}", next.name(), found.one_line()));
+            return Err(found);
+        }
+        self.ctx.warn(format!("going on from the copy in {}, which holds the same bytes", next.name()));
+        Ok(())
+    }
 }
 
 /// Reads the copy of `manifest`'s backup at `destination`. An error means that it could not be read, not that it is bad.
@@ -151,7 +188,7 @@ pub(super) async fn check(
                 reading.data(index, omit.clone(), &mut checked).await?;
             }
             _ => {
-                let digest = digest(ctx, &**destination, &key, file.bytes, &progress).await;
+                let digest = digest(ctx, destination, &key, file.bytes, &progress).await;
                 match digest {
                     Ok(digest) if digest == file.sha256 => {}
                     Ok(digest) => checked.problems.push(digest_problem(&file.name, &digest, &file.sha256)),
@@ -210,7 +247,7 @@ fn declared_otherwise(manifest: &Manifest, contents: &Contents) -> Vec<String> {
         .collect()
 }
 
-fn digest_problem(name: &Key, found: &str, expected: &str) -> String {
+pub(super) fn digest_problem(name: &Key, found: &str, expected: &str) -> String {
     format!("{name} has changed: its SHA-256 is {found} instead of {expected}")
 }
 
@@ -232,22 +269,21 @@ impl Checked {
     }
 }
 
-async fn digest(
+/// The SHA-256 of the first `bytes` bytes of `key`, which are all it should have.
+pub(super) async fn digest(
     ctx: &Context,
-    destination: &dyn Destination,
+    destination: &Arc<dyn Destination>,
     key: &Key,
     bytes: u64,
     progress: &Progress,
 ) -> Result<String> {
     let mut digest = Sha256::new();
-    let mut at = 0;
-    while at < bytes {
+    let mut pieces = Pieces::whole(destination, key.clone(), bytes);
+    while let Some(piece) = pieces.next().await {
         ctx.cancel.check()?;
-        let end = bytes.min(at + READ_BYTES);
-        let piece = destination.read(key, at..end).await?;
+        let piece = piece?;
         progress.stored_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         digest.update(&piece);
-        at = end;
     }
     Ok(hex::encode(digest.finalize()))
 }

@@ -3,14 +3,13 @@
 //! *Passed*, *failed* and *could not run* are three answers: what is the machine's fault is never told of the backup.
 
 use super::catalog::drill_result;
-use super::check::{intact_copy, read_globals};
+use super::check::{Intact, intact_copy, read_globals};
 use super::globals::{role_statements, tablespaces};
 use super::outcome::{CheckAnswer, DrillOutcome};
 use super::prove::{Kept, prove};
 use super::restore::{apply_properties, load_all};
 use super::store::copy_of;
 use super::{Backup, Context};
-use crate::archive::Contents;
 use crate::catalogue::{
     CheckOutcome, DrillReceipt, DrillResult, FileKind, Manifest, PhaseSeconds, RECEIPT_FORMAT, write_drill_receipt,
 };
@@ -26,7 +25,7 @@ use crate::postgres::{
 use crate::process::host_name;
 use crate::proof::Comparison;
 use crate::restore::{Missing, Scratch, analyze, create_database, missing_in_target, sweep_databases};
-use crate::script::{Omit, Scan, literal, quote_identifier};
+use crate::script::{Omit, literal, quote_identifier};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -215,12 +214,12 @@ impl Drill<'_> {
             Some(connection) => Place::There(connection),
         };
         let clock = Instant::now();
-        let (copy, contents, scans) = intact_copy(self.ctx, self.backup, &Omit::default()).await?;
-        findings.destination = Some(Arc::clone(&copy));
+        let intact = intact_copy(self.ctx, self.backup, &Omit::default()).await?;
+        findings.destination = Some(Arc::clone(&intact.copy));
         findings.phase(Phase::Check, clock);
         let programs = match place {
             Place::There(connection) => {
-                return self.on_server(connection, &copy, &contents, scans, clock, findings).await;
+                return self.on_server(connection, &intact, clock, findings).await;
             }
             Place::Here(programs) => programs,
         };
@@ -234,7 +233,7 @@ impl Drill<'_> {
         };
         let mut cluster = Cluster::start(&programs, &options, &self.ctx.cancel).await?;
         findings.phase(Phase::Prepare, prepare);
-        let mut run = self.in_cluster(&mut cluster, &copy, &contents, scans, clock, findings).await;
+        let mut run = self.in_cluster(&mut cluster, &intact, clock, findings).await;
         if run.is_err() && cluster.has_ended() {
             run = run.map_err(|error| error.with_kind(ErrorKind::CouldNotRun));
         }
@@ -259,9 +258,7 @@ impl Drill<'_> {
     async fn in_cluster(
         &self,
         cluster: &mut Cluster,
-        copy: &Arc<dyn Destination>,
-        contents: &Contents,
-        scans: Vec<Scan>,
+        intact: &Intact,
         clock: Instant,
         findings: &mut Findings,
     ) -> Result<()> {
@@ -269,7 +266,7 @@ impl Drill<'_> {
         let version = manifest.server.major() * 10_000;
         let connection = cluster.connection("postgres");
         let maintenance = Client::new(connection, find_clients(&self.search, version)?, ctx.temp_dir())?;
-        self.make_roles(&maintenance, cluster, copy)
+        self.make_roles(&maintenance, cluster, &*intact.source)
             .await
             .map_err(could_not("the roles of the backup could not be made"))?;
         self.check_extensions(&maintenance).await?;
@@ -277,7 +274,7 @@ impl Drill<'_> {
         findings.comparison.notes.extend(note);
         let client = maintenance.with_database(DATABASE);
         let kept = Kept { without: Without::default(), locale };
-        self.restore_and_prove(&maintenance, &client, copy, contents, scans, kept, clock, findings).await
+        self.restore_and_prove(&maintenance, &client, intact, kept, clock, findings).await
     }
 
     /// The database with the encoding and locale of the source; where this machine lacks the locale, with C, which is said.
@@ -305,11 +302,11 @@ impl Drill<'_> {
     }
 
     /// The roles that the dump names: from the globals where they were stored, else bare ones.
-    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, copy: &Arc<dyn Destination>) -> Result<()> {
+    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, source: &dyn Destination) -> Result<()> {
         let manifest = self.manifest();
         let mut sql = String::new();
         if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let globals = read_globals(&**copy, manifest, file).await?;
+            let globals = read_globals(source, manifest, file).await?;
             sql.push_str(&role_statements(&globals, &manifest.server.bootstrap_role)?);
             for name in tablespaces(&globals) {
                 let folder = cluster.make_folder("t")?;
@@ -344,9 +341,7 @@ impl Drill<'_> {
     async fn on_server(
         &self,
         connection: &Connection,
-        copy: &Arc<dyn Destination>,
-        contents: &Contents,
-        scans: Vec<Scan>,
+        intact: &Intact,
         clock: Instant,
         findings: &mut Findings,
     ) -> Result<()> {
@@ -374,7 +369,7 @@ impl Drill<'_> {
         findings.phase(Phase::Prepare, prepare);
         let client = maintenance.with_database(&scratch.name);
         let kept = Kept { without: Without { comment: true, ..Without::default() }, locale: true };
-        let run = self.restore_and_prove(&maintenance, &client, copy, contents, scans, kept, clock, findings).await;
+        let run = self.restore_and_prove(&maintenance, &client, intact, kept, clock, findings).await;
         self.finish_server(&maintenance, &scratch, findings).await;
         run
     }
@@ -395,21 +390,18 @@ impl Drill<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two kinds of scratch share this one body")]
     async fn restore_and_prove(
         &self,
         maintenance: &Client,
         client: &Client,
-        copy: &Arc<dyn Destination>,
-        contents: &Contents,
-        scans: Vec<Scan>,
+        intact: &Intact,
         kept: Kept,
         clock: Instant,
         findings: &mut Findings,
     ) -> Result<()> {
         let (ctx, manifest) = (self.ctx, self.manifest());
         let loading = Instant::now();
-        load_all(ctx, client, copy, manifest, contents, scans).await?;
+        load_all(ctx, client, manifest, intact).await?;
         findings.phase(Phase::Load, loading);
         let database = client.connection().database().unwrap_or_default().to_owned();
         let refused = apply_properties(ctx, maintenance, manifest, &database, kept.without).await?;
@@ -421,7 +413,7 @@ impl Drill<'_> {
         findings.phase(Phase::Analyze, analyzing);
         findings.restore_seconds = clock.elapsed().as_secs_f64();
         let proving = Instant::now();
-        let proved = prove(ctx, client, &self.search, manifest, contents, kept)
+        let proved = prove(ctx, client, &self.search, manifest, &intact.contents, kept)
             .await
             .map_err(could_not("the restored database could not be dumped for the proof"))?;
         findings.phase(Phase::Prove, proving);

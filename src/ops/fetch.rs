@@ -2,16 +2,14 @@
 
 use super::{Backup, Context};
 use crate::catalogue::FileKind;
-use crate::destination::Destination;
+use crate::destination::{Destination, Pieces};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// How much is read at once.
-const READ_BYTES: u64 = 4 << 20;
 
 /// Writes the archive of `backup` to the new file `to`, checked against the manifest; returns its size in bytes. A copy that
 /// proves damaged is left for the next one. The file appears only when it is whole.
@@ -23,7 +21,7 @@ pub async fn fetch(ctx: &Context, backup: &Backup, to: &Path) -> Result<u64> {
     ctx.tell(&Event::Started { what: "fetch", subject: backup.manifest.id.to_string() });
     let mut first = None;
     for copy in &backup.copies {
-        match fetch_from(ctx, backup, &**copy, to).await {
+        match fetch_from(ctx, backup, copy, to).await {
             Ok(bytes) => {
                 ctx.tell(&Event::Finished);
                 return Ok(bytes);
@@ -38,7 +36,7 @@ pub async fn fetch(ctx: &Context, backup: &Backup, to: &Path) -> Result<u64> {
     Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", backup.manifest.dir()))))
 }
 
-async fn fetch_from(ctx: &Context, backup: &Backup, copy: &dyn Destination, to: &Path) -> Result<u64> {
+async fn fetch_from(ctx: &Context, backup: &Backup, copy: &Arc<dyn Destination>, to: &Path) -> Result<u64> {
     let manifest = &backup.manifest;
     let progress = ctx.phase(Phase::Check, 0);
     let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -48,15 +46,13 @@ async fn fetch_from(ctx: &Context, backup: &Backup, copy: &dyn Destination, to: 
     for data in manifest.files_of(FileKind::Data) {
         let key = manifest.dir().child(&data.name);
         let mut digest = Sha256::new();
-        let mut at = 0;
-        while at < data.bytes {
+        let mut pieces = Pieces::whole(copy, key, data.bytes);
+        while let Some(piece) = pieces.next().await {
             ctx.cancel.check()?;
-            let end = data.bytes.min(at + READ_BYTES);
-            let piece = copy.read(&key, at..end).await?;
+            let piece = piece?;
             file.write_all(&piece).doing(cannot)?;
             digest.update(&piece);
             progress.stored_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            at = end;
         }
         if hex::encode(digest.finalize()) != data.sha256 {
             return Err(Error::new(

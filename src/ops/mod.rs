@@ -7,6 +7,7 @@ mod backup;
 mod catalog;
 mod check;
 mod context;
+mod copy;
 mod demo;
 mod drill;
 mod dump;
@@ -20,15 +21,16 @@ mod store;
 mod verify;
 
 pub use backup::{BackupRequest, backup};
-pub use catalog::{Backup, Catalog, open_destination};
+pub use catalog::{Backup, Catalog, nearest_first, open_destination};
 pub use check::contents;
 pub use context::Context;
+pub use copy::{copy, copy_missing};
 pub use demo::{Demo, damage_copy};
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
-    BackupOutcome, BackupStatus, CheckAnswer, DestinationOutcome, DrillOutcome, ListedBackup, Proof, RestoreOutcome,
-    VerifyOutcome, VerifyStatus,
+    BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
+    Proof, RestoreOutcome, VerifyOutcome, VerifyStatus,
 };
 pub use restore::{RestoreRequest, Target, restore};
 pub use verify::verify;

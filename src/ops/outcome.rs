@@ -88,6 +88,8 @@ pub struct ListedBackup {
     pub rows: u64,
     /// Where it is.
     pub destinations: Vec<String>,
+    /// Where it should be by its job's configuration, and is not; among the destinations that were read.
+    pub missing: Vec<String>,
     /// When it was last verified.
     pub verified_at: Option<DateTime<Utc>>,
     /// What that found: `intact` or `damaged`.
@@ -100,6 +102,44 @@ pub struct ListedBackup {
     pub label: Option<String>,
     /// Never deleted by retention.
     pub pinned: bool,
+}
+
+/// How a copy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyStatus {
+    /// It is there now.
+    Copied,
+    /// It was there already.
+    There,
+    /// It is not there.
+    Failed,
+}
+
+/// One backup copied to one destination.
+#[derive(Debug, Serialize)]
+pub struct CopyOutcome {
+    /// The backup's id.
+    pub id: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// The destination whose bytes arrived.
+    pub from: Option<String>,
+    /// The destination that should hold it.
+    pub to: String,
+    /// How it ended.
+    pub status: CopyStatus,
+    /// Bytes of the backup.
+    pub stored_bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Why it failed, in one line.
+    pub error: Option<String>,
+    /// Why it failed: decides the exit code.
+    #[serde(skip)]
+    pub failure: Option<Error>,
 }
 
 /// What a verification found.

@@ -3,14 +3,13 @@
 //! Everything is loaded into a database of our own, proved there, and gets its name last: stopped at any instant, there is
 //! either no database of the target's name, or the old one, or the whole new one.
 
-use super::check::intact_copy;
+use super::check::{Intact, intact_copy};
 use super::outcome::{Proof, RestoreOutcome};
 use super::prove::{Kept, prove};
 use super::{Backup, Context};
-use crate::archive::{Contents, Unpacking};
+use crate::archive::Unpacking;
 use crate::catalogue::{FileKind, Manifest};
 use crate::config::Codec;
-use crate::destination::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
 use crate::postgres::programs::{find_clients, find_newest_clients, server_version};
@@ -19,7 +18,7 @@ use crate::restore::{
     Existing, LoadPart, Missing, Scratch, analyze, create_database, existing, kept_name, load, missing_in_target,
     rename, settings_unknown_to, swap, sweep_databases,
 };
-use crate::script::{Omit, Scan, quote_identifier};
+use crate::script::{Omit, quote_identifier};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -148,9 +147,9 @@ impl Restorer<'_> {
         }
         let omit = Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings };
         let clock = Instant::now();
-        let (copy, contents, scans) = intact_copy(self.ctx, self.backup, &omit).await?;
+        let intact = intact_copy(self.ctx, self.backup, &omit).await?;
         let place = self.make_place(there.as_ref()).await?;
-        let restored = self.fill(&place, &copy, &contents, scans, clock, notes).await;
+        let restored = self.fill(&place, &intact, clock, notes).await;
         match (&restored, &place) {
             (Err(_), Place::Ours(scratch)) if !self.request.keep => {
                 // Also when cancelled: dropping must not be cancelled with it.
@@ -272,9 +271,7 @@ impl Restorer<'_> {
     async fn fill(
         &self,
         place: &Place,
-        copy: &Arc<dyn Destination>,
-        contents: &Contents,
-        scans: Vec<Scan>,
+        intact: &Intact,
         clock: Instant,
         mut notes: Vec<String>,
     ) -> Result<RestoreOutcome> {
@@ -284,7 +281,7 @@ impl Restorer<'_> {
             Place::Theirs => self.name.as_str(),
         };
         let client = self.maintenance.with_database(database);
-        load_all(ctx, &client, copy, manifest, contents, scans).await?;
+        load_all(ctx, &client, manifest, intact).await?;
         ctx.phase(Phase::Analyze, 0);
         notes.extend(analyze(&client, &ctx.cancel).await?);
         let restore_seconds = clock.elapsed().as_secs_f64();
@@ -294,7 +291,7 @@ impl Restorer<'_> {
         let comparison = if self.request.prove {
             let locale = matches!(place, Place::Ours(_));
             let kept = Kept { without, locale };
-            Some(prove(ctx, &client, &self.search, manifest, contents, kept).await?)
+            Some(prove(ctx, &client, &self.search, manifest, &intact.contents, kept).await?)
         } else {
             None
         };
@@ -349,28 +346,21 @@ impl Restorer<'_> {
 }
 
 /// Loads every data file of a checked copy, in order.
-pub(super) async fn load_all(
-    ctx: &Context,
-    client: &Client,
-    copy: &Arc<dyn Destination>,
-    manifest: &Manifest,
-    contents: &Contents,
-    scans: Vec<Scan>,
-) -> Result<()> {
+pub(super) async fn load_all(ctx: &Context, client: &Client, manifest: &Manifest, intact: &Intact) -> Result<()> {
     let progress = ctx.phase(Phase::Load, manifest.sql_bytes);
     let codec: Codec = manifest.codec.parse()?;
-    for ((file, index), scan) in manifest.files_of(FileKind::Data).zip(&contents.files).zip(scans) {
+    let files = manifest.files_of(FileKind::Data).zip(&intact.contents.files).zip(&intact.scans);
+    for ((file, index), scan) in files {
         let unpacking = Unpacking {
-            destination: Arc::clone(copy),
+            destination: Arc::clone(&intact.source),
             key: manifest.dir().child(&file.name),
             codec,
             members: index.members.clone(),
             threads: ctx.threads(),
             progress: Arc::clone(&progress),
         };
-        let part =
-            LoadPart { unpacking, sha256: file.sha256.clone(), omitted: scan.omitted, entries: index.entries.clone() };
-        load(client, part, &ctx.cancel).await?;
+        let (sha256, omitted, entries) = (file.sha256.clone(), scan.omitted.clone(), index.entries.clone());
+        load(client, LoadPart { unpacking, sha256, omitted, entries }, &ctx.cancel).await?;
     }
     Ok(())
 }

@@ -1,9 +1,14 @@
 //! Storing one backup in several destinations at once: one that fails drops out, and the others go on.
+//!
+//! A slow destination slows the dump: each has [`WAITING`] chunks of at most 2 MiB of its own waiting, besides what its
+//! uploads hold (for S3 see `part_size` and `concurrency`). Nothing else grows with the database.
 
+use super::Context;
 use crate::catalogue::{CompletedBackup, Draft};
 use crate::destination::{Destination, Key, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -13,6 +18,7 @@ const WAITING: usize = 2;
 
 /// A backup being written to several destinations.
 pub(super) struct Copies {
+    ctx: Context,
     copies: Vec<Copy>,
 }
 
@@ -35,18 +41,16 @@ pub(super) struct CopyResult {
 
 impl Copies {
     /// Claims `dir` at every destination that was found writable; the others have failed already.
-    pub(super) async fn begin(destinations: Vec<(Arc<dyn Destination>, Result<()>)>, dir: &Key) -> Self {
-        let mut copies = Vec::new();
-        for (destination, writable) in destinations {
+    pub(super) async fn begin(ctx: &Context, destinations: Vec<(Arc<dyn Destination>, Result<()>)>, dir: &Key) -> Self {
+        let begin = async |(destination, writable): (Arc<dyn Destination>, Result<()>)| {
             let name = destination.name().to_owned();
             let draft = match writable {
                 Ok(()) => Draft::begin(destination, dir.clone()).await,
                 Err(error) => Err(error),
             };
-            let state = draft.map_or_else(State::Failed, State::Writing);
-            copies.push(Copy { name, state });
-        }
-        Self { copies }
+            Copy { name, state: draft.map_or_else(State::Failed, State::Writing) }
+        };
+        Self { ctx: ctx.clone(), copies: join_all(destinations.into_iter().map(begin)).await }
     }
 
     /// How many destinations have not failed.
@@ -68,29 +72,36 @@ impl Copies {
 
     /// Stores a small file everywhere.
     pub(super) async fn put(&mut self, name: &Key, bytes: Bytes) -> Result<Stored> {
-        let mut stored = None;
-        for copy in &mut self.copies {
-            if let State::Writing(draft) = &mut copy.state {
-                match draft.put(name, bytes.clone()).await {
-                    Ok(done) => stored = Some(done),
-                    Err(error) => copy.fail(error).await,
+        let put = async |copy: &mut Copy| {
+            let State::Writing(draft) = &mut copy.state else { return None };
+            match draft.put(name, bytes.clone()).await {
+                Ok(stored) => Some(stored),
+                Err(error) => {
+                    copy.fail(error).await;
+                    None
                 }
             }
-        }
+        };
+        let stored = join_all(self.copies.iter_mut().map(put)).await.into_iter().flatten().next();
         self.check()?;
         stored.ok_or_else(|| Error::new(ErrorKind::Failed, format!("{name} was stored nowhere")))
     }
 
     /// Begins to upload a file of unknown length everywhere.
     pub(super) async fn upload(&mut self, name: &Key, expected_bytes: u64) -> Result<FanOut> {
-        let mut branches = Vec::new();
-        for (index, copy) in self.copies.iter_mut().enumerate() {
-            let State::Writing(draft) = &mut copy.state else { continue };
+        // Where there is one destination only, its error ends the backup and is told there.
+        let listener = (self.copies.len() > 1).then_some(&self.ctx);
+        let begin = async |(index, copy): (usize, &mut Copy)| {
+            let State::Writing(draft) = &mut copy.state else { return None };
             match draft.upload(name, expected_bytes).await {
-                Ok(upload) => branches.push(Branch::start(index, upload)),
-                Err(error) => copy.fail(error).await,
+                Ok(upload) => Some(Branch::start(listener, index, &copy.name, upload)),
+                Err(error) => {
+                    copy.fail(error).await;
+                    None
+                }
             }
-        }
+        };
+        let branches = join_all(self.copies.iter_mut().enumerate().map(begin)).await.into_iter().flatten().collect();
         self.check()?;
         Ok(FanOut { name: name.clone(), branches })
     }
@@ -98,20 +109,19 @@ impl Copies {
     /// Ends an upload everywhere: `complete` makes the file visible, otherwise every trace is removed.
     pub(super) async fn finish(&mut self, fan_out: FanOut, complete: bool) -> Result<()> {
         let FanOut { name, branches } = fan_out;
-        let mut endings = Vec::new();
-        for branch in branches {
+        let end = async |branch: Branch| {
             let Branch { copy, sender, task } = branch;
             if complete {
                 // A task that is gone has its error to tell.
                 let _ = sender.send(Piece::Complete).await;
             }
             drop(sender);
-            endings.push((copy, task));
-        }
-        for (index, task) in endings {
             let ended = task
                 .await
                 .unwrap_or_else(|panic| Err(Error::new(ErrorKind::Failed, "an upload panicked").caused_by(panic)));
+            (copy, ended)
+        };
+        for (index, ended) in join_all(branches.into_iter().map(end)).await {
             let Some(copy) = self.copies.get_mut(index) else { continue };
             match (ended, &mut copy.state) {
                 (Ok(Some(stored)), State::Writing(draft)) => draft.add(name.clone(), stored),
@@ -124,31 +134,28 @@ impl Copies {
 
     /// Makes the backup exist wherever everything was stored.
     pub(super) async fn publish(&mut self, backup: &CompletedBackup) -> Result<()> {
-        for copy in &mut self.copies {
-            match std::mem::replace(&mut copy.state, State::Published) {
-                State::Writing(draft) => {
-                    if let Err(error) = draft.publish(backup).await {
-                        copy.state = State::Failed(error);
-                    }
+        let publish = async |copy: &mut Copy| match std::mem::replace(&mut copy.state, State::Published) {
+            State::Writing(draft) => {
+                if let Err(error) = draft.publish(backup).await {
+                    copy.state = State::Failed(error);
                 }
-                other => copy.state = other,
             }
-        }
+            other => copy.state = other,
+        };
+        join_all(self.copies.iter_mut().map(publish)).await;
         self.check()
     }
 
     /// Removes what was stored, everywhere. Returns what could not be removed; the next sweep tries again.
     pub(super) async fn discard(&mut self, because: &Error) -> Vec<Error> {
-        let mut failed = Vec::new();
-        for copy in &mut self.copies {
-            if let State::Writing(_) = copy.state
-                && let State::Writing(draft) = std::mem::replace(&mut copy.state, State::Failed(copy_of(because)))
-                && let Err(error) = draft.discard().await
-            {
-                failed.push(error);
+        let discard = async |copy: &mut Copy| {
+            let State::Writing(_) = copy.state else { return None };
+            match std::mem::replace(&mut copy.state, State::Failed(copy_of(because))) {
+                State::Writing(draft) => draft.discard().await.err(),
+                State::Published | State::Failed(_) => None,
             }
-        }
-        failed
+        };
+        join_all(self.copies.iter_mut().map(discard)).await.into_iter().flatten().collect()
     }
 
     /// What became of each destination.
@@ -201,9 +208,20 @@ struct Branch {
 }
 
 impl Branch {
-    fn start(copy: usize, upload: Box<dyn Upload>) -> Self {
+    fn start(listener: Option<&Context>, copy: usize, name: &str, upload: Box<dyn Upload>) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        Self { copy, sender, task: tokio::spawn(carry(upload, receiver)) }
+        let (listener, name) = (listener.cloned(), name.to_owned());
+        let task = tokio::spawn(async move {
+            let carried = carry(upload, receiver).await;
+            // Said now, not after the hours that the others may still need; a stop on request is told once, at the end.
+            if let (Err(error), Some(ctx)) = (&carried, listener)
+                && !ctx.cancel.is_cancelled()
+            {
+                ctx.warn(format!("{name} drops out of this backup: {}", error.one_line()));
+            }
+            carried
+        });
+        Self { copy, sender, task }
     }
 }
 

@@ -17,6 +17,8 @@ pub(in crate::cli) enum BackupCommand {
     Verify(VerifyArgs),
     /// Write the archive of a backup to a file, checked
     Fetch(FetchArgs),
+    /// Copy a backup to another destination, or all backups to where they are missing
+    Copy(CopyArgs),
 }
 
 /// `pgkeep backup now`.
@@ -91,4 +93,21 @@ pub(in crate::cli) struct FetchArgs {
     pub(in crate::cli) output: PathBuf,
     #[command(flatten)]
     pub(in crate::cli) at: At,
+}
+
+/// `pgkeep backup copy`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CopyArgs {
+    /// An id, the beginning of one, latest, JOB/latest, or JOB@2026-11-20; with --missing a job
+    #[arg(value_name = "BACKUP", required_unless_present = "missing")]
+    pub(in crate::cli) backup: Option<String>,
+    /// From where [default: the nearest destination that has it]
+    #[arg(long, value_name = "DEST", conflicts_with = "missing")]
+    pub(in crate::cli) from: Option<String>,
+    /// Where to: configured names, folders or URLs
+    #[arg(long, value_name = "DEST", num_args = 1.., required_unless_present = "missing", conflicts_with = "missing")]
+    pub(in crate::cli) to: Vec<String>,
+    /// Copy every backup to the destinations of its job that do not have it: after one was down
+    #[arg(long)]
+    pub(in crate::cli) missing: bool,
 }

@@ -1,6 +1,7 @@
 //! From a command line to a use-case, and from its outcome to stdout, stderr and an exit code. One file a command.
 
 mod backup;
+mod copy;
 mod demo;
 mod drill;
 mod look;
@@ -36,6 +37,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Show(args)) => look::show(args, session).await,
         Command::Backup(BackupCommand::Verify(args)) => verify::verify(args, session).await,
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
+        Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,

@@ -4,7 +4,7 @@ use super::{line, table};
 use crate::catalogue::{FileKind, Globals};
 use crate::cli::commands::TableSize;
 use crate::cli::words::{self, counted, printable};
-use crate::ops::{Backup, BackupOutcome, BackupStatus, ListedBackup};
+use crate::ops::{Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -66,7 +66,7 @@ pub(in crate::cli) fn list(backups: &[ListedBackup], now: DateTime<Utc>) -> Stri
             words::age(backup.started_at, now),
             words::bytes(backup.stored_bytes),
             words::ratio(backup.sql_bytes, backup.stored_bytes),
-            backup.destinations.join(", "),
+            places(backup),
             verified(backup, now),
             drilled(backup, now),
             backup.label.clone().unwrap_or_default(),
@@ -75,6 +75,30 @@ pub(in crate::cli) fn list(backups: &[ListedBackup], now: DateTime<Utc>) -> Stri
     });
     let header = ["id", "job", "age", "size", "ratio", "where", "verified", "drilled", "label", "pinned"];
     table(&header, rows, 0)
+}
+
+/// Where a backup is, and where it should be too.
+fn places(backup: &ListedBackup) -> String {
+    let there = backup.destinations.join(", ");
+    if backup.missing.is_empty() { there } else { format!("{there}; NOT {}", backup.missing.join(", ")) }
+}
+
+/// Copies, one a line.
+pub(in crate::cli) fn copied(outcomes: &[CopyOutcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let what = format!("{} of {}", outcome.id, name(&outcome.job, &outcome.database));
+        text.push_str(&match (&outcome.status, &outcome.from, &outcome.error) {
+            (CopyStatus::Copied, Some(from), _) => {
+                let took = words::seconds(outcome.seconds);
+                let bytes = words::bytes(outcome.stored_bytes);
+                format!("{what}: copied from {from} to {} ({bytes} in {took})\n", outcome.to)
+            }
+            (CopyStatus::Failed, _, Some(error)) => format!("{what}: NOT copied to {}: {error}\n", outcome.to),
+            _ => format!("{what}: is in {} already\n", outcome.to),
+        });
+    }
+    text
 }
 
 fn verified(backup: &ListedBackup, now: DateTime<Utc>) -> String {
@@ -121,7 +145,7 @@ pub(in crate::cli) fn show(
     // Both are known to the second only.
     let took = (manifest.finished_at - manifest.started_at).num_seconds();
     add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
-    add("where", &listed.destinations.join(", "));
+    add("where", &places(listed));
     add("folder", manifest.dir().as_str());
     add("verified", &verified(listed, now));
     add("drilled", &drilled(listed, now));
