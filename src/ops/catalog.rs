@@ -7,6 +7,7 @@ use crate::config::{DestinationConfig, DestinationRef, Patience};
 use crate::destination::{Backoff, Destination, Drive, Folder, Rclone, Remote, Retrying, S3, Service};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -83,10 +84,16 @@ impl Catalog {
         let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Backup> = BTreeMap::new();
         let mut problems = Vec::new();
         let mut unreadable = Vec::new();
-        for reference in destinations {
-            ctx.cancel.check()?;
+        let list = async |reference: &DestinationRef| {
             let destination = open_destination(ctx, reference);
-            let listing = match catalogue::list(&destination, job).await {
+            let listing = catalogue::list(&destination, job).await;
+            (destination, listing)
+        };
+        // All at once: one that is far or does not answer costs its own time only.
+        let listings = join_all(destinations.iter().map(list)).await;
+        ctx.cancel.check()?;
+        for (reference, (destination, listing)) in destinations.iter().zip(listings) {
+            let listing = match listing {
                 Ok(listing) => listing,
                 Err(error) => {
                     unreadable.push((reference.name.clone(), error));
