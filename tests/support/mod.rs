@@ -22,6 +22,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod disk;
+mod drive;
 mod files;
 mod forge;
 mod postgres;
@@ -36,6 +37,7 @@ mod tcp;
 mod tools;
 
 pub use disk::Disk;
+pub use drive::{Drive, DriveFile, Fault, Logged, OpenSession, Wrong};
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
