@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use tempfile::TempDir;
 
 /// The servers' user.
 pub const USER: &str = "keeper";
@@ -62,7 +61,6 @@ pub struct Serving {
     kind: &'static str,
     port: u16,
     server: Served,
-    config: TempDir,
 }
 
 impl Serving {
@@ -79,7 +77,7 @@ impl Serving {
         command.args(["--user", USER, "--pass", PASSWORD, "--config", "", "--dir-cache-time", "0s"]);
         let server = Served::start(folder, &command);
         server.wait_until_ready(|| TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(())?;
-        let serving = Self { kind, port, server, config: super::temp_dir() };
+        let serving = Self { kind, port, server };
         std::fs::write(serving.config(), serving.remote_section(&serving.address())).unwrap();
         std::fs::set_permissions(serving.config(), PermissionsExt::from_mode(0o600)).unwrap();
         Some(serving)
@@ -105,12 +103,12 @@ impl Serving {
 
     /// The rclone.conf that names the remote. It is the test's own: it may be changed.
     pub fn config(&self) -> PathBuf {
-        self.config.path().join("rclone.conf")
+        self.server.path().join("rclone.conf")
     }
 
     /// Another rclone.conf with the same remote, reached at `address` (`127.0.0.1:PORT`), such as a [`super::Proxy`]'s.
     pub fn config_at(&self, address: &str) -> PathBuf {
-        let path = self.config.path().join(format!("rclone-{}.conf", address.replace(':', "-")));
+        let path = self.server.path().join(format!("rclone-{}.conf", address.replace(':', "-")));
         std::fs::write(&path, self.remote_section(address)).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         path
@@ -139,7 +137,7 @@ impl Serving {
     /// Runs rclone with this configuration; gives what it printed. Panics if it fails.
     pub fn rclone<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
         let mut command = Command::new(rclone());
-        command.env_clear().env("HOME", self.config.path()).arg("--config").arg(self.config()).args(args);
+        command.env_clear().env("HOME", self.server.path()).arg("--config").arg(self.config()).args(args);
         let output = command.output().expect("rclone");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

@@ -1,14 +1,20 @@
 //! SeaweedFS, a real S3 server: one node for most tests, and a cluster whose volume servers can be killed. What it holds is
 //! asked through Amazon's own client for Python, so that no bug of pgkeep's can hide itself.
 
-use super::tools::{Served, free_ports, python, tool};
+mod client;
+mod cluster;
+
+pub use cluster::SeaweedCluster;
+
+use super::tools::{Served, free_ports, tool};
+use client::Client;
 use pgkeep::config::{S3Config, S3Keys, SecretRef};
 use pgkeep::secret::Secret;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -218,72 +224,6 @@ impl Seaweed {
     }
 }
 
-/// A cluster: a master, three volume servers that keep everything twice, a filer, and S3.
-pub struct SeaweedCluster {
-    seaweed: Seaweed,
-}
-
-impl SeaweedCluster {
-    /// Starts one, for a single test.
-    pub fn start() -> Self {
-        let seaweed = (0..STARTS).find_map(|_| Self::try_start()).expect("a SeaweedFS cluster that keeps its ports");
-        Self { seaweed }
-    }
-
-    fn try_start() -> Option<Seaweed> {
-        let [master, master_grpc, filer, filer_grpc, s3, s3_grpc] = free_ports();
-        let master_address = format!("127.0.0.1:{master}.{master_grpc}");
-        let local = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"];
-
-        let mut command = weed("master");
-        command.args(local).args(["-mdir=.", "-defaultReplication=001", "-volumeSizeLimitMB=1024"]);
-        command.args([format!("-port={master}"), format!("-port.grpc={master_grpc}")]);
-        let mut servers = vec![Served::start(folder(), &command)];
-        for _ in 0..3 {
-            let [port, grpc] = free_ports();
-            let mut command = weed("volume");
-            command.args(local).args(["-dir=.", "-max=1000", "-preStopSeconds=0"]);
-            command.args([format!("-master={master_address}"), format!("-port={port}"), format!("-port.grpc={grpc}")]);
-            servers.push(Served::start(folder(), &command));
-        }
-        let joined = || {
-            let status = fetch(master, "/dir/status").unwrap_or_default();
-            status.matches("\"Url\":").count() == 3
-        };
-        servers[0].wait_until_ready(joined).then_some(())?;
-
-        let mut command = weed("filer");
-        command.args(local).arg(format!("-master={master_address}"));
-        command.args([format!("-port={filer}"), format!("-port.grpc={filer_grpc}")]);
-        servers.push(Served::start(folder(), &command));
-        servers.last()?.wait_until_ready(|| answers(filer, "/healthz")).then_some(())?;
-
-        let mut command = weed("s3");
-        command.args(["-ip.bind=127.0.0.1", "-iam=false", "-config=s3.json", "-port.iceberg=0", "-port.lance=0"]);
-        command.args([format!("-filer=127.0.0.1:{filer}.{filer_grpc}"), "-allowEmptyFolder=false".to_owned()]);
-        command.args([format!("-port={s3}"), format!("-port.grpc={s3_grpc}")]);
-        servers.push(Served::start(folder(), &command));
-        servers.last()?.wait_until_ready(|| answers(s3, "/healthz")).then_some(())?;
-        Seaweed::wait_until_it_stores(s3, servers)
-    }
-
-    /// Kills the volume server `which`, 0 to 2, as a power cut would.
-    pub fn kill_volume_server(&self, which: usize) {
-        let server = &self.seaweed.servers[1..4][which];
-        let pid = server.pid().expect("the volume server was started");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-        super::wait_until("the volume server to be gone", || !server.is_running());
-    }
-}
-
-impl std::ops::Deref for SeaweedCluster {
-    type Target = Seaweed;
-
-    fn deref(&self) -> &Seaweed {
-        &self.seaweed
-    }
-}
-
 fn weed(what: &str) -> Command {
     let mut command = Command::new(tool("weed"));
     command.arg(what);
@@ -320,44 +260,4 @@ fn fetch(port: u16, path: &str) -> Option<String> {
 
 fn pairs<T: serde::de::DeserializeOwned>(value: Value) -> Vec<T> {
     serde_json::from_value(value).unwrap()
-}
-
-/// boto3 in a process of its own, which ends with its standard input.
-struct Client {
-    process: Child,
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Client {
-    fn new(port: u16) -> Self {
-        let mut command = Command::new(python());
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
-        command.args(["-I", "-c", include_str!("s3_client.py"), &format!("http://127.0.0.1:{port}")]);
-        command.args([ACCESS_KEY, SECRET_KEY]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("python3");
-        let commands = process.stdin.take();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        Self { process, commands, answers }
-    }
-
-    fn ask(&mut self, what: &str, with: &Value) -> Result<Value, String> {
-        let mut line = json!({"do": what, "with": with}).to_string();
-        line.push('\n');
-        self.commands.as_mut().unwrap().write_all(line.as_bytes()).expect("the S3 client runs");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("the S3 client answers");
-        let mut answer: Value = serde_json::from_str(&answer).expect("the S3 client answers in JSON");
-        match answer["error"].take() {
-            Value::Null => Ok(answer["ok"].take()),
-            error => Err(error.to_string()),
-        }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        drop(self.commands.take());
-        let _ = self.process.wait();
-    }
 }
