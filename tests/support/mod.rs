@@ -42,7 +42,7 @@ pub use drive::{Drive, DriveFile, Fault as DriveFault, Logged, OpenSession, Wron
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
-pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
+pub use processes::{Process, is_running, peak_memory, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
 pub use proxy::{Answer, Fault, Injected, Proxy, Request};
 pub use rclone::{Serving, Sftp, Webdav, rclone};

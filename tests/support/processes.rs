@@ -87,3 +87,17 @@ fn stat(pid: i32) -> Option<(String, char, i32)> {
     let state = fields.next()?.chars().next()?;
     Some((head.split_once('(')?.1.to_owned(), state, fields.next()?.parse().ok()?))
 }
+
+/// Waits for the end of a pgkeep, and gives the most memory that it ever held, in bytes.
+pub fn peak_memory(running: &mut super::Running) -> u64 {
+    let (mut most, status) = (0, format!("/proc/{}/status", running.pid()));
+    let peak = |text: &str| {
+        text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
+    };
+    wait_until("the end", || {
+        most = most.max(peak(&std::fs::read_to_string(&status).unwrap_or_default()).unwrap_or(0));
+        running.has_ended()
+    });
+    assert!(most > 0, "its memory was never seen");
+    most << 10
+}

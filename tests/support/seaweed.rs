@@ -130,9 +130,15 @@ impl Seaweed {
 
     /// The lines of a `[destinations.NAME]` for `bucket`, reached at `endpoint`; the caller may add keys below them.
     pub fn toml_at(endpoint: &str, bucket: &str) -> String {
+        Self::toml_with(endpoint, bucket, [ACCESS_KEY, SECRET_KEY])
+    }
+
+    /// The same for another server, with its keys.
+    pub fn toml_with(endpoint: &str, bucket: &str, keys: [&str; 2]) -> String {
+        let [id, key] = keys;
         format!(
             "type = \"s3\"\nbucket = \"{bucket}\"\nregion = \"us-east-1\"\nendpoint = \"{endpoint}\"\n\
-             access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{SECRET_KEY}\"\n"
+             access_key_id = \"{id}\"\nsecret_access_key = \"{key}\"\n"
         )
     }
 
