@@ -4,7 +4,7 @@
 //! let drive = support::Drive::start();
 //! let folder = drive.shared_folder();                      // on a shared drive, for the service account
 //! let config = drive.config(&folder);                      // what pgkeep needs to go there
-//! drive.fault(Fault::new(Wrong::Refused(503, "backendError")).on("PUT", "upload_id=").nth(2));
+//! drive.fault(DriveFault::new(Wrong::Refused(503, "backendError")).on("PUT", "upload_id=").nth(2));
 //! ...
 //! assert_eq!(drive.files(&folder).len(), 1);
 //! ```
@@ -42,7 +42,7 @@ use pgkeep::config::{DriveConfig, SecretRef};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-pub use faults::{Fault, Wrong};
+pub use faults::{DriveFault, Wrong};
 pub use log::Logged;
 use server::Server;
 use world::{Item, World};
@@ -265,8 +265,8 @@ impl Drive {
 
     // ---- what goes wrong
 
-    /// Something goes wrong, see [`Fault`].
-    pub fn fault(&self, fault: Fault) {
+    /// Something goes wrong, see [`DriveFault`].
+    pub fn fault(&self, fault: DriveFault) {
         self.server.world().faults.add(fault);
     }
 

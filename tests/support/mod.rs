@@ -32,7 +32,7 @@ mod stored;
 mod tcp;
 
 pub use disk::Disk;
-pub use drive::{Drive, DriveFile, Fault, Logged, OpenSession, Wrong};
+pub use drive::{Drive, DriveFault, DriveFile, Logged, OpenSession, Wrong};
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};

@@ -142,7 +142,8 @@ pub(super) fn generate_ids(world: &mut World, asked: &Asked) -> Answer {
     let caller = caller(world, asked)?;
     caller.needs(&["drive", "drive.file"])?;
     let fields = Fields::parse(asked.parameter("fields").unwrap_or("*"), Kind::Ids)?;
-    let count = asked.parameter("count").unwrap_or("10").parse::<usize>().ok().filter(|count| (1..=1000).contains(count));
+    let count =
+        asked.parameter("count").unwrap_or("10").parse::<usize>().ok().filter(|count| (1..=1000).contains(count));
     let count = count.ok_or_else(|| Refusal::invalid("count"))?;
     if asked.parameter("space").is_some_and(|space| space != "drive") {
         return Err(Refusal::invalid("space"));

@@ -80,7 +80,13 @@ impl Draft {
     }
 
     /// Could a file be made of this, with so many bytes? Says what is wrong as early as Drive does.
-    pub(super) fn check(&self, world: &World, caller: &Caller, asked: &Asked, bytes: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn check(
+        &self,
+        world: &World,
+        caller: &Caller,
+        asked: &Asked,
+        bytes: Option<u64>,
+    ) -> Result<(), Refusal> {
         caller.needs(&["drive", "drive.file"])?;
         let folder = world.parent(caller, self.parent()?, asked.flag("supportsAllDrives")?)?;
         if let Some(id) = &self.id {
@@ -179,7 +185,11 @@ fn check_properties<'a>(all: impl Iterator<Item = (&'a String, &'a String)>) -> 
     for (key, value) in all {
         count += 1;
         if key.is_empty() || key.len() + value.len() > 124 {
-            return Err(Refusal::new(400, "invalid", "Invalid value for: Property value exceeds the limit of 124 bytes"));
+            return Err(Refusal::new(
+                400,
+                "invalid",
+                "Invalid value for: Property value exceeds the limit of 124 bytes",
+            ));
         }
     }
     if count > 30 {

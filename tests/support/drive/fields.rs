@@ -57,7 +57,8 @@ impl Fields {
     pub(super) fn parse(text: &str, kind: Kind) -> Result<Self, Refusal> {
         let mut rest = text;
         let fields = list(&mut rest).filter(|_| rest.is_empty());
-        let refuse = |what: &str| Refusal::parameter("invalidParameter", "fields", format!("Invalid field selection {what}"));
+        let refuse =
+            |what: &str| Refusal::parameter("invalidParameter", "fields", format!("Invalid field selection {what}"));
         let fields = fields.ok_or_else(|| refuse(text))?;
         match fields.unknown(kind) {
             Some(name) => Err(refuse(&name)),

@@ -24,7 +24,8 @@ pub(super) fn list(world: &mut World, asked: &Asked, incomplete: bool) -> Answer
         Some(text) => Fields::parse(text, Kind::List)?,
         None => Fields::parse(&format!("kind,nextPageToken,incompleteSearch,files({DEFAULT})"), Kind::List)?,
     };
-    let size = asked.parameter("pageSize").unwrap_or("100").parse::<usize>().ok().filter(|size| (1..=1000).contains(size));
+    let size =
+        asked.parameter("pageSize").unwrap_or("100").parse::<usize>().ok().filter(|size| (1..=1000).contains(size));
     let size = size.ok_or_else(|| {
         let message = "Invalid value. Values must be within the range: [1, 1000]";
         Refusal::parameter("invalidParameter", "pageSize", message)
@@ -65,7 +66,9 @@ fn search(world: &World, caller: &Caller, asked: &Asked) -> Result<Vec<String>, 
     let corpora = asked.parameter("corpora").unwrap_or("user");
     let drive = asked.parameter("driveId");
     match (corpora, drive) {
-        ("drive", None) => return wrong("driveId", "The driveId must be specified if and only if corpora is set to drive."),
+        ("drive", None) => {
+            return wrong("driveId", "The driveId must be specified if and only if corpora is set to drive.");
+        }
         ("drive" | "allDrives", _) if !include => {
             return wrong("corpora", "The specified corpora needs includeItemsFromAllDrives and supportsAllDrives.");
         }

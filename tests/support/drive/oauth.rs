@@ -102,8 +102,7 @@ impl Tokens {
     }
 
     pub(super) fn add_refresh(&mut self, token: String, scope: &str) {
-        let caller =
-            Caller { email: self.user.clone(), app: self.client_id.clone(), scopes: vec![scope.to_owned()] };
+        let caller = Caller { email: self.user.clone(), app: self.client_id.clone(), scopes: vec![scope.to_owned()] };
         self.refresh.insert(token, caller);
     }
 }
@@ -126,7 +125,9 @@ pub(super) fn token(world: &mut World, asked: &Asked, body: &[u8]) -> Answer {
     let form = pairs(std::str::from_utf8(body).map_err(|_| invalid_request("Bad encoding."))?);
     let get = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let needed = |name: &str| {
-        get(name).filter(|value| !value.is_empty()).ok_or_else(|| invalid_request(&format!("Missing parameter: {name}")))
+        get(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| invalid_request(&format!("Missing parameter: {name}")))
     };
     match needed("grant_type")? {
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
@@ -183,7 +184,8 @@ fn grant(world: &mut World, caller: Caller, refresh: Option<String>) -> Response
     let scopes = caller.scopes.iter().map(|scope| format!("{SCOPES}{scope}")).collect::<Vec<_>>().join(" ");
     let life = world.tokens.life;
     world.tokens.access.insert(token.clone(), (caller, Instant::now() + life));
-    let mut answer = json!({"access_token": token, "expires_in": life.as_secs(), "token_type": "Bearer", "scope": scopes});
+    let mut answer =
+        json!({"access_token": token, "expires_in": life.as_secs(), "token_type": "Bearer", "scope": scopes});
     if let Some(refresh) = refresh {
         answer["refresh_token"] = json!(refresh);
     }
@@ -225,14 +227,15 @@ fn assertion(world: &World, asked: &Asked, jwt: &str) -> Result<Caller, Refusal>
         return Err(invalid_grant("Invalid grant: account not found"));
     }
     let audience = format!("http://{}/token", asked.header("host").unwrap_or_default());
-    if claims["aud"] != audience.as_str() {
+    // Google's own client names the real service whatever `token_uri` says.
+    if claims["aud"] != audience.as_str() && claims["aud"] != "https://oauth2.googleapis.com/token" {
         return Err(invalid_grant("Invalid JWT: Failed audience check."));
     }
     let now = chrono::Utc::now().timestamp();
     let (from, until) = (claims["iat"].as_i64(), claims["exp"].as_i64());
-    let timely = from.zip(until).is_some_and(|(from, until)| {
-        from <= now + 300 && until > now && until > from && until - from <= 3600
-    });
+    let timely = from
+        .zip(until)
+        .is_some_and(|(from, until)| from <= now + 300 && until > now && until > from && until - from <= 3600);
     if !timely {
         return Err(invalid_grant(
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat \
@@ -240,7 +243,8 @@ fn assertion(world: &World, asked: &Asked, jwt: &str) -> Result<Caller, Refusal>
         ));
     }
     let scopes = scopes(claims["scope"].as_str().unwrap_or_default());
-    let scopes = scopes.ok_or_else(|| Refusal::oauth(400, "invalid_scope", "Invalid OAuth scope or ID token audience provided."))?;
+    let scopes = scopes
+        .ok_or_else(|| Refusal::oauth(400, "invalid_scope", "Invalid OAuth scope or ID token audience provided."))?;
     Ok(Caller { email: world.tokens.service.clone(), app: world.tokens.service.clone(), scopes })
 }
 
@@ -251,7 +255,11 @@ fn scopes(text: &str) -> Option<Vec<String>> {
         let short = scope.strip_prefix(SCOPES).filter(|scope| known.contains(scope));
         short.map(str::to_owned)
     };
-    text.split(' ').filter(|scope| !scope.is_empty()).map(short).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+    text.split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(short)
+        .collect::<Option<Vec<_>>>()
+        .filter(|all| !all.is_empty())
 }
 
 /// `GET /auth`: the user agrees at once, and the browser goes back to the app.
@@ -276,7 +284,8 @@ pub(super) fn consent(world: &mut World, asked: &Asked) -> Answer {
     let challenge = asked.parameter("code_challenge").filter(|text| text.len() == 43);
     let challenge = challenge.filter(|_| asked.parameter("code_challenge_method") == Some("S256"));
     let challenge = challenge.ok_or_else(|| page("invalid_request: code_challenge with S256 is needed"))?.to_owned();
-    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let state = asked.parameter("state").map(|state| format!("state={}&", encode(state))).unwrap_or_default();
     let target = if world.tokens.denied {
         format!("{redirect}?{state}error=access_denied")

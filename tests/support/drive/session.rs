@@ -204,7 +204,9 @@ async fn put_in_turn(server: &Server, asked: &Asked, incoming: &mut Incoming, wr
 /// A size that was said once stays.
 fn agrees(session: &Session, total: Option<u64>) -> Result<(), Refusal> {
     match (session.total, total) {
-        (Some(known), Some(said)) if known != said => Err(Refusal::text(400, "Invalid request.  The total size of the upload changed.")),
+        (Some(known), Some(said)) if known != said => {
+            Err(Refusal::text(400, "Invalid request.  The total size of the upload changed."))
+        }
         _ if total.is_some_and(|said| said < session.stored) => {
             Err(Refusal::text(400, "Invalid request.  More bytes are uploaded than the total says."))
         }
