@@ -4,7 +4,7 @@
 mod drive_client;
 mod support;
 
-use drive_client::{Client, UNIT, good, refused, said, stored};
+use drive_client::{Client, UNIT, good, refused, said, stored, token};
 use jsonwebtoken::Header;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn tokens() {
     let mut stranger = next.clone();
     stranger["client_secret"] = json!("guess");
     assert_eq!(client.refresh(&stranger).await.unwrap_err(), "invalid_client");
-    client.token = client.refresh(&next).await.unwrap()["access_token"].as_str().unwrap().to_owned();
+    client.token = token(&client.refresh(&next).await.unwrap());
     good(client.get(about)).await;
     // The scope drive.file does not do for everything.
     refused(client.get(&format!("/drive/v3/drives/{}", drive.shared_drive())), 403, "insufficientPermissions").await;
@@ -294,4 +294,57 @@ async fn downloads() {
     drive.corrupt(&id, 3);
     let bytes = get("").send().await.unwrap().bytes().await.unwrap();
     assert!(bytes != "0123456789" && bytes.len() == 10);
+}
+
+#[tokio::test]
+async fn searches() {
+    let drive = Drive::start();
+    let client = Client::service(&drive).await;
+    let folder = drive.shared_folder();
+    let plain = drive.insert(&folder, "Plain name", b"");
+    let odd = drive.insert(&folder, r"it's a \ file", b"");
+    let search = |q: &str| {
+        let both = [("supportsAllDrives", "true"), ("includeItemsFromAllDrives", "true"), ("orderBy", "name")];
+        client.get("/drive/v3/files").query(&both).query(&[("q", q)])
+    };
+    let everything = vec![odd.clone(), plain.clone()];
+    for (q, found) in [
+        (r"name = 'it\'s a \\ file'", vec![odd.clone()]),
+        ("name = 'plain NAME'", vec![plain.clone()]),
+        ("name contains 'na'", vec![plain.clone()]),
+        ("name contains 'ame'", vec![]),
+        ("not name = 'plain name'", vec![odd.clone()]),
+        ("mimeType != 'application/vnd.google-apps.folder'", everything.clone()),
+        ("trashed != true", everything.clone()),
+        ("(name = 'x' or trashed=false) and not (name = 'plain name')", vec![odd.clone()]),
+        ("trashed = true", vec![]),
+        ("createdTime > '2020-01-01T00:00:00' and modifiedTime >= '2020-01-01T00:00:00.000Z'", everything.clone()),
+        ("createdTime < '2020-01-01T00:00:00+01:00'", vec![]),
+        ("appProperties has { key='a' and value='b' }", vec![]),
+    ] {
+        let answer = good(search(&format!("'{folder}' in parents and ({q})"))).await;
+        let files = answer["files"].as_array().unwrap().iter();
+        let ids = files.map(|file| file["id"].as_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(ids, found, "{q}");
+    }
+    assert_eq!(good(search("trashed = false")).await["files"], json!([]), "not without naming their folder");
+    for q in [
+        "name = \"x\"",
+        "name = 'it's'",
+        r"name = 'a\b'",
+        "name = 'x",
+        "name 'x'",
+        "name < 'x'",
+        "title = 'x'",
+        "trashed = 'true'",
+        "trashed",
+        "name = 'x' name = 'y'",
+        "name = 'x' and",
+        "(name = 'x'",
+        "x in parents",
+        "appProperties has { key='a' }",
+        "createdTime > 'yesterday'",
+    ] {
+        refused(search(q), 400, "invalid").await;
+    }
 }

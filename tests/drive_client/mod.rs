@@ -25,16 +25,14 @@ impl<'a> Client<'a> {
 
     pub(crate) async fn service(drive: &'a Drive) -> Self {
         let mut client = Self::new(drive);
-        let answer = client.assertion(&client.claims()).await;
-        client.token = answer.unwrap()["access_token"].as_str().unwrap().to_owned();
+        client.token = token(&client.assertion(&client.claims()).await.unwrap());
         client
     }
 
     pub(crate) async fn user(drive: &'a Drive) -> Self {
         let mut client = Self::new(drive);
         let key: Value = serde_json::from_str(&drive.user_token_json()).unwrap();
-        let answer = client.refresh(&key).await;
-        client.token = answer.unwrap()["access_token"].as_str().unwrap().to_owned();
+        client.token = token(&client.refresh(&key).await.unwrap());
         client
     }
 
@@ -103,6 +101,11 @@ impl<'a> Client<'a> {
         let range = if bytes.is_empty() { "*/0".to_owned() } else { format!("0-{}/{1}", bytes.len() - 1, bytes.len()) };
         good(self.put(&session, &range, bytes.to_vec())).await["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// The access token that was given.
+pub(crate) fn token(answer: &Value) -> String {
+    answer["access_token"].as_str().unwrap().to_owned()
 }
 
 pub(crate) async fn good(request: RequestBuilder) -> Value {
