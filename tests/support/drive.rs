@@ -4,7 +4,7 @@
 //! let drive = support::Drive::start();
 //! let folder = drive.shared_folder();                      // on a shared drive, for the service account
 //! let config = drive.config(&folder);                      // what pgkeep needs to go there
-//! drive.fault(Fault::new(Wrong::Refused(503, "backendError")).on("PUT", "upload_id=").nth(2));
+//! drive.fault(DriveFault::new(Wrong::Refused(503, "backendError")).on("PUT", "upload_id=").nth(2));
 //! ...
 //! assert_eq!(drive.files(&folder).len(), 1);
 //! ```
@@ -20,6 +20,7 @@ mod asked;
 mod draft;
 mod faults;
 mod fields;
+mod inspect;
 mod listing;
 mod log;
 mod oauth;
@@ -32,7 +33,6 @@ mod upload;
 mod wire;
 mod world;
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -42,7 +42,8 @@ use pgkeep::config::{DriveConfig, SecretRef};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-pub use faults::{Fault, Wrong};
+pub use faults::{DriveFault, Wrong};
+pub use inspect::{DriveFile, OpenSession};
 pub use log::Logged;
 use server::Server;
 use world::{Item, World};
@@ -55,30 +56,6 @@ pub struct Drive {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A file or a folder as the server has it.
-#[derive(Debug, Clone)]
-pub struct DriveFile {
-    pub id: String,
-    pub name: String,
-    /// The names from the folder that was looked into, parted by slashes.
-    pub path: String,
-    pub mime_type: String,
-    pub is_folder: bool,
-    /// In bytes; 0 for folders.
-    pub size: u64,
-    /// Itself or a folder above it.
-    pub trashed: bool,
-    pub app_properties: BTreeMap<String, String>,
-}
-
-/// An upload that was begun and neither finished nor given up.
-#[derive(Debug, Clone)]
-pub struct OpenSession {
-    pub name: String,
-    pub stored: u64,
-    pub total: Option<u64>,
-}
-
 impl Drive {
     /// Starts one on a port of its own.
     pub fn start() -> Self {
@@ -87,11 +64,11 @@ impl Drive {
         let port = listener.local_addr().unwrap().port();
         let nonce = u64::from_le_bytes(std::array::from_fn(|_| getrandom::u32().unwrap() as u8));
         let service = format!("pgkeep-{port}@tests.iam.gserviceaccount.com");
-        let user = "somebody@example.com";
-        let mut world = World::new(nonce, user, &service);
+        let user = "somebody@example.com".to_owned();
+        let mut world = World::new(nonce, &user, &service);
         world.tokens.client_id = format!("{port}-pgkeep.apps.googleusercontent.com");
         world.tokens.client_secret = format!("GOCSPX-{}", world.random(28));
-        world.tokens.user = user.to_owned();
+        world.tokens.user = user;
         world.tokens.service = service;
         let server = Arc::new(Server::new(world));
         let (stop, stopped) = oneshot::channel();
@@ -265,8 +242,8 @@ impl Drive {
 
     // ---- what goes wrong
 
-    /// Something goes wrong, see [`Fault`].
-    pub fn fault(&self, fault: Fault) {
+    /// Something goes wrong, see [`DriveFault`].
+    pub fn fault(&self, fault: DriveFault) {
         self.server.world().faults.add(fault);
     }
 
@@ -317,11 +294,9 @@ impl Drive {
 
     /// A person uploads a file; apps with drive.file do not see it.
     pub fn insert(&self, folder: &str, name: &str, bytes: &[u8]) -> String {
-        let mut item = self.server.world().files[folder].clone();
-        let mut new = Item::folder("", name, Some(folder), item.drive.as_deref(), &item.owner, "");
-        new.mime_type = "application/octet-stream".to_owned();
-        item = new;
-        self.add_with(item, Some(bytes))
+        let above = self.server.world().files[folder].clone();
+        let item = Item::folder("", name, Some(folder), above.drive.as_deref(), &above.owner, "");
+        self.add_with(Item { mime_type: "application/octet-stream".to_owned(), ..item }, Some(bytes))
     }
 
     /// A byte of the stored content changes; the checksums stay as they were.
@@ -331,51 +306,6 @@ impl Drive {
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 0x20], at).unwrap();
-    }
-
-    // ---- what is there
-
-    /// Everything below a folder, in the order of paths; what is in the trash as well.
-    pub fn files(&self, folder: &str) -> Vec<DriveFile> {
-        let world = self.server.world();
-        let start = world.path(&world.files[folder]).len() + 1;
-        let below = |item: &&Item| item.id != folder && world.lineage(item).any(|above| above.id == folder);
-        let file = |item: &Item| DriveFile {
-            id: item.id.clone(),
-            name: item.name.clone(),
-            path: world.path(item)[start..].to_owned(),
-            mime_type: item.mime_type.clone(),
-            is_folder: item.mime_type == world::FOLDER,
-            size: item.content.as_ref().map_or(0, |content| content.size),
-            trashed: world.is_trashed(item),
-            app_properties: item.app_properties.values().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-        };
-        let mut files = world.files.values().filter(below).map(file).collect::<Vec<_>>();
-        files.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
-        files
-    }
-
-    /// The content of a file.
-    pub fn bytes(&self, id: &str) -> Vec<u8> {
-        let content = self.server.world().files[id].content.clone().expect("a file with content");
-        std::fs::read(content.path).unwrap()
-    }
-
-    /// The uploads that were begun and are neither finished nor dead.
-    pub fn sessions(&self) -> Vec<OpenSession> {
-        let world = self.server.world();
-        let open = world.sessions.values().filter(|session| session.done.is_none() && session.dead.is_none());
-        open.map(|session| OpenSession {
-            name: session.draft.name.clone().unwrap_or_default(),
-            stored: session.stored,
-            total: session.total,
-        })
-        .collect()
-    }
-
-    /// Every request so far.
-    pub fn log(&self) -> Vec<Logged> {
-        self.server.world().log.clone()
     }
 
     fn add(&self, item: Item) -> String {

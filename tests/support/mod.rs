@@ -38,7 +38,7 @@ mod tcp;
 mod tools;
 
 pub use disk::Disk;
-pub use drive::{Drive, DriveFile, Fault as DriveFault, Logged, OpenSession, Wrong};
+pub use drive::{Drive, DriveFault, DriveFile, Logged, OpenSession, Wrong};
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};

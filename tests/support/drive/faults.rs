@@ -43,7 +43,7 @@ pub enum Wrong {
 
 /// A fault and when it strikes: by default once, at the first request of the API that comes.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub struct DriveFault {
     wrong: Wrong,
     method: Option<&'static str>,
     part: String,
@@ -51,7 +51,7 @@ pub struct Fault {
     times: u64,
 }
 
-impl Fault {
+impl DriveFault {
     pub fn new(wrong: Wrong) -> Self {
         Self { wrong, method: None, part: String::new(), skip: 0, times: 1 }
     }
@@ -108,14 +108,14 @@ struct Chance {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    planned: Vec<Fault>,
+    planned: Vec<DriveFault>,
     chance: Option<Chance>,
     /// Those that struck, in order: method, path, fault.
     pub struck: Vec<(String, String, Wrong)>,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(super) fn add(&mut self, fault: DriveFault) {
         self.planned.push(fault);
     }
 

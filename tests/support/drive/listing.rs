@@ -98,8 +98,7 @@ fn search(world: &World, caller: &Caller, asked: &Asked) -> Result<Vec<String>, 
     }
     let in_scope = |item: &&Item| match (&item.drive, corpora) {
         _ if item.parent.is_none() || !world.sees(caller, item) => false,
-        (None, "drive") => false,
-        (None, _) => true,
+        (None, corpora) => corpora != "drive",
         (Some(_), _) if !include => false,
         (Some(_), "drive" | "allDrives") => true,
         // "By default, corpora is set to user. However, this can change depending on the filter": the files of shared

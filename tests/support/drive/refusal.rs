@@ -22,10 +22,10 @@ const JSON: &str = "application/json; charset=UTF-8";
 impl Refusal {
     /// Drive's own form: https://developers.google.com/workspace/drive/api/guides/handle-errors
     pub(super) fn new(status: u16, reason: &str, message: impl Into<String>) -> Self {
-        Self::detailed(status, reason, message.into(), &json!({}))
+        Self::detailed(status, reason, &message.into(), &json!({}))
     }
 
-    fn detailed(status: u16, reason: &str, message: String, location: &Value) -> Self {
+    fn detailed(status: u16, reason: &str, message: &str, location: &Value) -> Self {
         let limits = ["userRateLimitExceeded", "rateLimitExceeded", "dailyLimitExceeded", "storageQuotaExceeded"];
         let domain = if limits.contains(&reason) { "usageLimits" } else { "global" };
         let mut error = json!({"message": message, "domain": domain, "reason": reason});
@@ -55,7 +55,7 @@ impl Refusal {
     /// A parameter of the query is wrong.
     pub(super) fn parameter(reason: &str, name: &str, message: impl Into<String>) -> Self {
         let location = json!({"locationType": "parameter", "location": name});
-        Self::detailed(400, reason, message.into(), &location)
+        Self::detailed(400, reason, &message.into(), &location)
     }
 
     pub(super) fn invalid(name: &str) -> Self {
@@ -64,14 +64,14 @@ impl Refusal {
 
     pub(super) fn not_found(id: &str) -> Self {
         let location = json!({"locationType": "parameter", "location": "fileId"});
-        Self::detailed(404, "notFound", format!("File not found: {id}."), &location)
+        Self::detailed(404, "notFound", &format!("File not found: {id}."), &location)
     }
 
     pub(super) fn unauthorized(missing: bool) -> Self {
         let location = json!({"locationType": "header", "location": "Authorization"});
         let (reason, message) =
             if missing { ("required", "Login Required.") } else { ("authError", "Invalid Credentials") };
-        let refusal = Self::detailed(401, reason, message.to_owned(), &location);
+        let refusal = Self::detailed(401, reason, message, &location);
         refusal.header(header::WWW_AUTHENTICATE, "Bearer realm=\"https://accounts.google.com/\"")
     }
 
