@@ -6,17 +6,21 @@
 
 mod api;
 mod auth;
+mod consent;
 mod credentials;
 mod examine;
 mod failure;
 mod files;
 mod grant;
 mod listing;
+mod loopback;
 mod model;
 mod publish;
 mod session;
 mod tree;
 mod upload;
+
+pub use consent::{App, DriveFolder, Endpoints, Permission, Waiting, check_place};
 
 use super::service::{Finding, Service};
 use super::{Backoff, Key, Object, Pace, Upload};

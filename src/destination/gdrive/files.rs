@@ -151,8 +151,8 @@ impl Files {
         }
     }
 
-    /// Creates a folder.
-    pub(super) async fn create_folder(&self, what: &str, name: &str, parent: &str) -> Result<File> {
+    /// Creates a folder in `parent`, or in My Drive.
+    pub(super) async fn create_folder(&self, what: &str, name: &str, parent: Option<&str>) -> Result<File> {
         let metadata = metadata(&self.new_id().await?, name, parent, FOLDER);
         let url = self.api.url("files");
         let query = [ALL_DRIVES, ("fields", FIELDS)];
@@ -266,8 +266,12 @@ impl Files {
 }
 
 /// The metadata of a new file or folder of pgkeep's.
-pub(super) fn metadata(id: &str, name: &str, parent: &str, mime_type: &str) -> Value {
-    json!({ "id": id, "name": name, "parents": [parent], "mimeType": mime_type, "appProperties": { TAG: "1" } })
+pub(super) fn metadata(id: &str, name: &str, parent: Option<&str>, mime_type: &str) -> Value {
+    let mut metadata = json!({ "id": id, "name": name, "mimeType": mime_type, "appProperties": { TAG: "1" } });
+    if let (Some(parent), Some(entries)) = (parent, metadata.as_object_mut()) {
+        entries.insert("parents".to_owned(), json!([parent]));
+    }
+    metadata
 }
 
 /// The error for a `folder_id` that leads nowhere.

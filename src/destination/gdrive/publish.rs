@@ -58,7 +58,7 @@ impl Publisher {
     pub(super) async fn plan(&self, key: &Key) -> Result<(String, serde_json::Value)> {
         let parent = self.tree.ensure(key.parent().as_ref()).await?;
         let id = self.files.new_id().await?;
-        let metadata = metadata(&id, key.file_name(), &parent, MIME_TYPE);
+        let metadata = metadata(&id, key.file_name(), Some(&parent), MIME_TYPE);
         Ok((id, metadata))
     }
 

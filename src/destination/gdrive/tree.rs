@@ -240,8 +240,8 @@ impl Tree {
             found = self.walk(Some(&path), true).await?;
             if found.is_empty() {
                 let what = self.what(&path);
-                let parent = parents.first().map(|parent| parent.id.clone()).unwrap_or_default();
-                let made = self.files.create_folder(&what, path.file_name(), &parent).await?;
+                let parent = parents.first().map(|parent| parent.id.as_str());
+                let made = self.files.create_folder(&what, path.file_name(), parent).await?;
                 if made.trashed {
                     return Err(Error::new(
                         ErrorKind::NotFound,
