@@ -153,9 +153,20 @@ async fn checksums(publisher: &Arc<Publisher>) -> Result<Finding> {
     let (id, metadata) = publisher.plan(&probe).await?;
     let bytes = Bytes::from_static(b"pgkeep was here");
     let made = publisher.files.create(&what, &metadata, &bytes).await;
-    let removed = publisher.backoff.run(|_| publisher.files.remove(&what, &id, false)).await;
-    let made = made?;
-    removed?;
+    publisher.backoff.run(|_| publisher.files.remove(&what, &id, false)).await?;
+    let made = match made {
+        Ok(made) => made,
+        Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+        Err(error) => {
+            let fix = error.hint_text().unwrap_or("give the account the right to write there, and room").to_owned();
+            return Ok(Finding {
+                what: "storing".to_owned(),
+                verdict: Verdict::Bad,
+                found: error.one_line(),
+                fix: Some(fix),
+            });
+        }
+    };
     let known: Vec<&str> = [("SHA-256", &made.sha256_checksum), ("MD5", &made.md5_checksum)]
         .into_iter()
         .filter_map(|(name, checksum)| checksum.as_ref().map(|_| name))
