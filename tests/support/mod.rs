@@ -21,6 +21,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod disk;
+mod drive;
 mod files;
 mod forge;
 mod postgres;
@@ -31,6 +32,7 @@ mod stored;
 mod tcp;
 
 pub use disk::Disk;
+pub use drive::{Drive, DriveFault, DriveFile, Logged, OpenSession, Wrong};
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
