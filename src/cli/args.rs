@@ -1,9 +1,11 @@
 //! The command line as clap reads it: exactly the commands that this version has, with their help.
 
+mod auth;
 mod backup;
 mod restore;
 
 pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
+pub(super) use auth::{AuthCommand, GdriveArgs};
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
 
 use crate::secret::Secret;
@@ -70,6 +72,9 @@ pub(super) enum Command {
     Drill(DrillArgs),
     /// Show a backup, its verification and a drill on a throwaway server
     Demo(DemoArgs),
+    /// Get permission for a cloud storage
+    #[command(subcommand)]
+    Auth(AuthCommand),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -142,6 +147,9 @@ mod tests {
             "pgkeep backup fetch latest",
             "pgkeep",
             "pgkeep backup",
+            "pgkeep auth",
+            "pgkeep auth gdrive --client-id x",
+            "pgkeep auth gdrive --client a --client-id b --client-secret-file c",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

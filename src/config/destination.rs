@@ -4,7 +4,7 @@ pub(super) mod gdrive;
 pub(super) mod rclone;
 pub(super) mod s3;
 
-pub use gdrive::{CHUNK_UNIT, DriveConfig};
+pub use gdrive::{CHUNK_UNIT, DRIVE_CREDENTIALS_VARIABLE, DriveConfig, drive_credentials_file};
 pub use rclone::RcloneConfig;
 pub use s3::{LARGEST_PART, S3Check, S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART};
 

@@ -23,20 +23,27 @@ pub fn candidates() -> Vec<PathBuf> {
 }
 
 fn candidates_in(variable: impl Fn(&str) -> Option<PathBuf>, windows: bool) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    if windows {
-        folders
-            .extend(["APPDATA", "PROGRAMDATA"].iter().filter_map(|name| variable(name)).map(|dir| dir.join("pgkeep")));
+    let system =
+        if windows { variable("PROGRAMDATA").map(|dir| dir.join("pgkeep")) } else { Some("/etc/pgkeep".into()) };
+    let mut files = vec![PathBuf::from(FILE_NAME)];
+    files.extend(user_folder_in(variable, windows).into_iter().chain(system).map(|folder| folder.join(FILE_NAME)));
+    files
+}
+
+/// The user's own folder for pgkeep's files, whether it exists or not; `None` where the environment does not tell.
+pub(super) fn user_folder() -> Option<PathBuf> {
+    user_folder_in(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from), cfg!(windows))
+}
+
+fn user_folder_in(variable: impl Fn(&str) -> Option<PathBuf>, windows: bool) -> Option<PathBuf> {
+    let folder = if windows {
+        variable("APPDATA")
     } else {
         // The XDG specification says that a relative folder is to be ignored.
         let user = variable("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute());
-        folders
-            .extend(user.or_else(|| variable("HOME").map(|home| home.join(".config"))).map(|dir| dir.join("pgkeep")));
-        folders.push(PathBuf::from("/etc/pgkeep"));
-    }
-    let mut files = vec![PathBuf::from(FILE_NAME)];
-    files.extend(folders.into_iter().map(|folder| folder.join(FILE_NAME)));
-    files
+        user.or_else(|| variable("HOME").map(|home| home.join(".config")))
+    };
+    folder.map(|folder| folder.join("pgkeep"))
 }
 
 /// The file to read: `given` with `--config`, else `$PGKEEP_CONFIG`, else the first of [`candidates`] that exists.

@@ -18,8 +18,8 @@ mod values;
 
 pub use compression::{Codec, Compression};
 pub use destination::{
-    CHUNK_UNIT, DestinationConfig, DestinationRef, DriveConfig, LARGEST_PART, Patience, RcloneConfig, S3Check,
-    S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART,
+    CHUNK_UNIT, DRIVE_CREDENTIALS_VARIABLE, DestinationConfig, DestinationRef, DriveConfig, LARGEST_PART, Patience,
+    RcloneConfig, S3Check, S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART, drive_credentials_file,
 };
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
 pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, Scratch};

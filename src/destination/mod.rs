@@ -30,7 +30,7 @@ mod backoff;
 mod faulty;
 mod flaky;
 mod folder;
-mod gdrive;
+pub mod gdrive;
 mod key;
 mod memory;
 mod mirrored;

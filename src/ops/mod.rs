@@ -3,6 +3,7 @@
 //! Each use-case takes a [`Context`] and a request, and returns an outcome that can be shown or written as JSON as it is:
 //! the field names are those that the README promises to scripts.
 
+mod auth;
 mod backup;
 mod catalog;
 mod check;
@@ -20,6 +21,7 @@ mod restore;
 mod store;
 mod verify;
 
+pub use auth::{Asked, AuthOutcome, AuthRequest, auth_file, auth_gdrive};
 pub use backup::{BackupRequest, backup};
 pub use catalog::{Backup, Catalog, nearest_first, open_destination};
 pub use check::contents;

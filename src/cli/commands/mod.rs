@@ -1,5 +1,6 @@
 //! From a command line to a use-case, and from its outcome to stdout, stderr and an exit code. One file a command.
 
+mod auth;
 mod backup;
 mod copy;
 mod demo;
@@ -10,7 +11,7 @@ mod verify;
 
 pub(super) use look::TableSize;
 
-use super::args::{BackupCommand, Cli, Command};
+use super::args::{AuthCommand, BackupCommand, Cli, Command};
 use super::output::{self, Output};
 use super::places;
 use super::progress::Display;
@@ -41,6 +42,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
+        Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,
         Command::Completions { shell } => completions(*shell),
     }
 }

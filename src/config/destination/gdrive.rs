@@ -5,9 +5,21 @@ use crate::config::SecretRef;
 use crate::config::reader::{Problems, Section};
 use crate::config::resolve::Reading;
 use crate::config::values::size;
+use std::path::PathBuf;
 
 /// What every chunk of an upload but the last must be a multiple of, in bytes: Drive's documentation of resumable uploads.
 pub const CHUNK_UNIT: u64 = 256 << 10;
+
+/// The environment variable that names the credentials file where no configuration does.
+pub const DRIVE_CREDENTIALS_VARIABLE: &str = "PGKEEP_GDRIVE_CREDENTIALS";
+
+/// Where the credentials are if nobody says so, and where `pgkeep auth gdrive` writes them: the file that
+/// `PGKEEP_GDRIVE_CREDENTIALS` names, else `gdrive.json` beside the user's own `pgkeep.toml`. `None` where the environment
+/// tells no home.
+pub fn drive_credentials_file() -> Option<PathBuf> {
+    let named = std::env::var_os(DRIVE_CREDENTIALS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(crate::config::load::user_folder()?.join("gdrive.json")))
+}
 
 /// A folder of Google Drive and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
