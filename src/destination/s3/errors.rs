@@ -110,6 +110,7 @@ fn code_of(status: u16) -> &'static str {
         429 => "TooManyRequests",
         501 => "NotImplemented",
         503 => "ServiceUnavailable",
+        507 => "InsufficientStorage",
         500..=599 => "InternalError",
         _ => "no code",
     }

@@ -250,9 +250,9 @@ fn lock_mode(lock: S3Lock) -> ObjectLockMode {
     if lock.compliance { ObjectLockMode::Compliance } else { ObjectLockMode::Governance }
 }
 
-/// A moment as the SDK tells it.
+/// A moment as the SDK tells it, to the second: the header `Last-Modified` knows no less, listings may.
 pub(super) fn time(time: &S3Time) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+    DateTime::from_timestamp(time.secs(), 0)
 }
 
 fn object(key: Key, bytes: Option<i64>, modified: Option<&S3Time>) -> Option<Object> {
