@@ -17,7 +17,7 @@ use pgkeep::secret::Secret;
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
-use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::pin::Pin;
@@ -53,6 +53,8 @@ pub struct Quirks {
     pub listings_repeat: bool,
     /// Every n-th request for a part fails with `SlowDown`.
     pub slow_down_every: usize,
+    /// The first object is stored, and the answer is an error all the same.
+    pub loses_an_answer: bool,
 }
 
 impl Default for Quirks {
@@ -69,6 +71,7 @@ impl Default for Quirks {
             listings_break: false,
             listings_repeat: false,
             slow_down_every: 0,
+            loses_an_answer: false,
         }
     }
 }
@@ -300,7 +303,7 @@ impl State {
         Ok(())
     }
 
-    fn store(&mut self, key: String, mut held: Held) -> Held {
+    fn store(&mut self, key: String, mut held: Held) -> S3Result<Held> {
         if self.quirks.damages_unnoticed {
             held.bytes = damaged(&held.bytes);
             held.etag = format!("{}{}", md5_hex(&held.bytes), held.etag.get(32..).unwrap_or_default());
@@ -320,7 +323,10 @@ impl State {
             held.crc = None;
         }
         self.objects.insert(key, held.clone());
-        held
+        if std::mem::take(&mut self.quirks.loses_an_answer) {
+            return Err(s3_error!(InternalError, "We encountered an internal error. Please try again."));
+        }
+        Ok(held)
     }
 }
 
@@ -341,7 +347,7 @@ impl S3 for Backend {
         if held.lock.is_some() && held.crc.is_none() && input.content_md5.is_none() {
             return Err(s3_error!(InvalidRequest, "Content-MD5 or a checksum is required with object lock"));
         }
-        let held = state.store(input.key, held);
+        let held = state.store(input.key, held)?;
         Ok(S3Response::new(PutObjectOutput {
             e_tag: etag(&held.etag),
             checksum_crc64nvme: held.crc,
@@ -504,7 +510,7 @@ impl S3 for Backend {
         held.etag = format!("{}-{}", md5_hex(&md5s), sizes.len());
         held.parts = sizes;
         state.uploads.remove(&input.upload_id);
-        let held = state.store(input.key, held);
+        let held = state.store(input.key, held)?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             e_tag: etag(&held.etag),
             ..CompleteMultipartUploadOutput::default()

@@ -110,6 +110,7 @@ fn code_of(status: u16) -> &'static str {
         429 => "TooManyRequests",
         501 => "NotImplemented",
         503 => "ServiceUnavailable",
+        507 => "InsufficientStorage",
         500..=599 => "InternalError",
         _ => "no code",
     }
@@ -189,9 +190,8 @@ fn of_code(code: &str, status: u16, region: Option<&str>) -> Trouble {
         _ => match status {
             401 | 403 => (Kind::PermissionDenied, ""),
             404 => (Kind::NotFound, ""),
-            408 | 425 | 429 | 500 | 502..=504 | 506 | 508..=599 => (Kind::Unavailable, ""),
-            // A refusal whose answer says that all is well: the error came in the body of an answer with status 200.
-            200..=299 => (Kind::Unavailable, ""),
+            // 200 too: the error came in the body of an answer that had begun well.
+            200..=299 | 408 | 425 | 429 | 500 | 502..=506 | 508..=599 => (Kind::Unavailable, ""),
             507 => (Kind::NoSpace, "make room at the service, or raise its quota"),
             _ => (Kind::Failed, ""),
         },

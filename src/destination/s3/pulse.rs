@@ -22,6 +22,15 @@ const PIECE: usize = 64 << 10;
 
 tokio::task_local! {
     static CURRENT: Pulse;
+    static DATE: Arc<Mutex<Option<String>>>;
+}
+
+/// Runs `request`, and tells what the service's last answer to it says about the time: its header `Date`.
+pub(super) async fn with_date<T>(request: impl Future<Output = T>) -> (T, Option<String>) {
+    let date = Arc::new(Mutex::new(None));
+    let answer = DATE.scope(Arc::clone(&date), request).await;
+    let date = date.lock().unwrap_or_else(PoisonError::into_inner).take();
+    (answer, date)
 }
 
 /// When something last went out or came in for one request.
@@ -97,6 +106,9 @@ impl Intercept for Listener {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date").map(str::to_owned);
+        // Only `doctor` asks for it.
+        let _ = DATE.try_with(|found| *found.lock().unwrap_or_else(PoisonError::into_inner) = date);
         Self::listen(context.response_mut().body_mut());
         Ok(())
     }

@@ -100,12 +100,11 @@ impl S3Upload {
 
     /// Sends what is in the buffer as a part; waits until there is room among those that are being sent.
     async fn send_buffer(&mut self) -> Result<()> {
-        let begun = match &self.begun {
-            Some(begun) => begun.clone(),
-            None => {
-                let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
-                self.begun.insert(begun).clone()
-            }
+        let begun = if let Some(begun) = &self.begun {
+            begun.clone()
+        } else {
+            let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
+            self.begun.insert(begun).clone()
         };
         while let Some(ended) = self.sending.try_join_next() {
             self.parts.push(ended.map_err(|source| self.broke_off(source))??);
