@@ -29,6 +29,7 @@ mod processes;
 mod program;
 mod proxy;
 mod rclone;
+mod s3s;
 mod scene;
 mod seaweed;
 mod stored;
@@ -43,6 +44,7 @@ pub use processes::{Process, is_running, processes_matching, wait_until, wait_un
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
 pub use proxy::{Answer, Fault, Injected, Proxy, Request};
 pub use rclone::{Serving, Sftp, Webdav, rclone};
+pub use s3s::{Held, Quirks, S3s};
 pub use scene::{Scene, Session};
 pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster, s3_destination};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};

@@ -1,0 +1,1 @@
+//! What the rules of a bucket's lifecycle mean for backups.
