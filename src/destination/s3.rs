@@ -81,7 +81,8 @@ impl Place {
     {
         let made = self.connection.get(&self.config).await.map_err(|error| Trouble::own(&error))?;
         let limit = self.config.patience.timeout;
-        let Ok(answer) = pulse::watch(limit, make(made.client)).await else {
+        // Boxed: the SDK's futures are large, and this one is part of all others here.
+        let Ok(answer) = pulse::watch(limit, Box::pin(make(made.client))).await else {
             return Err(Trouble::stalled(limit.as_secs()));
         };
         match answer {

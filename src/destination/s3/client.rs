@@ -11,7 +11,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     AppName, BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient, StalledStreamProtectionConfig,
+    RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -44,7 +44,7 @@ impl Connection {
         if let Some(made) = &*made {
             return Ok(made.clone());
         }
-        let new = make(config).await?;
+        let new = Box::pin(make(config)).await?;
         *made = Some(new.clone());
         Ok(new)
     }
@@ -155,7 +155,7 @@ async fn http_client(ca_file: Option<&Path>) -> Result<SharedHttpClient> {
             .tls_context(context.clone())
             .proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
     }))
 }
@@ -163,14 +163,14 @@ async fn http_client(ca_file: Option<&Path>) -> Result<SharedHttpClient> {
 /// The PEM file of authorities at `path`, proved usable: the S3 client panics on one that is not.
 async fn authorities(path: &Path) -> Result<Vec<u8>> {
     let pem = tokio::fs::read(path).await.map_err(|source| {
-        Error::io(format!("cannot read ca_file {}", path.display()), source).hint("name a PEM file that pgkeep can read")
+        Error::io(format!("cannot read ca_file {}", path.display()), source)
+            .hint("name a PEM file that pgkeep can read")
     })?;
     let invalid = || {
         Error::new(ErrorKind::Config, format!("ca_file {} holds no usable certificates", path.display()))
             .hint("it must be PEM: -----BEGIN CERTIFICATE----- and so on")
     };
-    let certificates =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|source| invalid().caused_by(source))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|source| invalid().caused_by(source))?;
     if certificates.is_empty() {
         return Err(invalid());
     }

@@ -127,9 +127,10 @@ fn of_code(code: &str, status: u16, region: Option<&str>) -> Trouble {
             "the keys need s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, and s3:GetObject, \
              s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload below the prefix",
         ),
-        "SignatureDoesNotMatch" | "InvalidSecurity" => {
-            (Kind::PermissionDenied, "the secret access key does not belong to the access key id, or the region is wrong")
-        }
+        "SignatureDoesNotMatch" | "InvalidSecurity" => (
+            Kind::PermissionDenied,
+            "the secret access key does not belong to the access key id, or the region is wrong",
+        ),
         "InvalidAccessKeyId" | "NotSignedUp" => {
             (Kind::PermissionDenied, "the service does not know the access key id; is it that of another service?")
         }
@@ -140,7 +141,10 @@ fn of_code(code: &str, status: u16, region: Option<&str>) -> Trouble {
         "RequestTimeTooSkewed" | "RequestExpired" => {
             (Kind::PermissionDenied, "the clock of this computer is wrong; set it, best with NTP")
         }
-        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => {
             let place = region.map_or_else(
                 || "the bucket lies in another region: set region (and endpoint) to its own".to_owned(),
                 |region| format!("the bucket lies in another region: set region = {region:?}"),
@@ -158,22 +162,36 @@ fn of_code(code: &str, status: u16, region: Option<&str>) -> Trouble {
             Kind::Failed,
             "the service lacks something that was asked of it; see create_only, checksums, storage_class and object_lock",
         ),
-        "InvalidObjectState" => (Kind::Failed, "the object is archived; restore it from the archive at the service first"),
+        "InvalidObjectState" => {
+            (Kind::Failed, "the object is archived; restore it from the archive at the service first")
+        }
         "InvalidStorageClass" => (Kind::Config, "the service does not know this storage_class"),
         "QuotaExceeded" | "EntityTooLarge" | "XMinioStorageFull" | "InsufficientStorage" | "TooManyBuckets" => {
             (Kind::NoSpace, "make room at the service, or raise its quota")
         }
         // What arrived is not what was sent: another attempt sends it again.
-        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody"
-        | "RequestTimeout" | "SlowDown" | "TooManyRequests" | "Throttling" | "ThrottlingException"
-        | "RequestLimitExceeded" | "BandwidthLimitExceeded" | "OperationAborted" | "InternalError"
-        | "InternalFailure" | "ServiceUnavailable" | "ConditionalRequestConflict" | "Busy" => (Kind::Unavailable, ""),
+        "BadDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch"
+        | "IncompleteBody"
+        | "RequestTimeout"
+        | "SlowDown"
+        | "TooManyRequests"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "OperationAborted"
+        | "InternalError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ConditionalRequestConflict"
+        | "Busy" => (Kind::Unavailable, ""),
         _ => match status {
             401 | 403 => (Kind::PermissionDenied, ""),
             404 => (Kind::NotFound, ""),
-            408 | 425 | 429 | 500 | 502..=504 | 506 | 508..=599 => (Kind::Unavailable, ""),
-            // A refusal whose answer says that all is well: the error came in the body of an answer with status 200.
-            200..=299 => (Kind::Unavailable, ""),
+            // 200 too: the error came in the body of an answer that had begun well.
+            200..=299 | 408 | 425 | 429 | 500 | 502..=506 | 508..=599 => (Kind::Unavailable, ""),
             507 => (Kind::NoSpace, "make room at the service, or raise its quota"),
             _ => (Kind::Failed, ""),
         },
@@ -289,7 +307,10 @@ mod tests {
     fn an_error_says_what_the_service_said_and_what_to_do_and_no_secret() {
         let error = answered(403, "InvalidAccessKeyId", "No hunter2\nhere.").during("cannot read job/x");
         let line = error.one_line();
-        assert!(line.starts_with("cannot read job/x: the service answered InvalidAccessKeyId: No [secret] here"), "{line}");
+        assert!(
+            line.starts_with("cannot read job/x: the service answered InvalidAccessKeyId: No [secret] here"),
+            "{line}"
+        );
         assert!(line.contains("HTTP 403, request REQ1") && !line.contains('\n'), "{line}");
         assert!(error.hint_text().unwrap().contains("access key id"));
         let wrong_region = answered(301, "PermanentRedirect", "").during("x");

@@ -85,7 +85,9 @@ impl Place {
         match self.compare(key, sent, &head, answered).await {
             Err(error) if error.kind() == ErrorKind::Damaged => match self.delete(key).await {
                 Ok(()) => Err(error),
-                Err(left) => Err(error.hint(format!("delete it by hand: it could not be deleted, {}", left.one_line()))),
+                Err(left) => {
+                    Err(error.hint(format!("delete it by hand: it could not be deleted, {}", left.one_line())))
+                }
             },
             other => other,
         }
@@ -120,9 +122,8 @@ impl Place {
 
     async fn compare(&self, key: &Key, sent: &Sent, head: &HeadObjectOutput, answered: Option<&str>) -> Result<()> {
         let bytes = head.content_length().and_then(|bytes| u64::try_from(bytes).ok());
-        let bytes = bytes.ok_or_else(|| {
-            Error::new(ErrorKind::Failed, format!("{} does not tell the size of {key}", self.name))
-        })?;
+        let bytes = bytes
+            .ok_or_else(|| Error::new(ErrorKind::Failed, format!("{} does not tell the size of {key}", self.name)))?;
         if bytes != sent.stored.bytes {
             let what = format!("{} bytes were sent, {bytes} are stored", sent.stored.bytes);
             return Err(self.differs(key, &what));

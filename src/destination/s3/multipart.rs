@@ -69,7 +69,9 @@ impl Place {
         });
         let answer = match begun.await {
             Err(trouble) if wanted && trouble.status == 400 && trouble.kind == ErrorKind::Failed => {
-                return Err(trouble.during(doing()).hint("if the service knows no checksums, set checksums = \"when_required\""));
+                return Err(trouble
+                    .during(doing())
+                    .hint("if the service knows no checksums, set checksums = \"when_required\""));
             }
             other => other.map_err(|trouble| trouble.during(doing()))?,
         };
@@ -109,12 +111,21 @@ impl Place {
 
     /// One attempt to complete an upload.
     pub(super) async fn complete(&self, key: &Key, begun: &Begun, parts: &[Part], sent: &Sent) -> Result<Answer> {
-        if !self.config.create_only {
-            match self.refuse_existing(key).await {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Answer::Taken),
-                other => other?,
+        if self.config.create_only {
+            let answer = self.complete_if(key, begun, parts, sent, true).await?;
+            if !matches!(answer, Answer::Taken) {
+                return Ok(answer);
             }
+            // As in `put`: it may be refused because of nothing.
         }
+        match self.refuse_existing(key).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Answer::Taken),
+            Err(error) => Err(error),
+            Ok(()) => self.complete_if(key, begun, parts, sent, false).await,
+        }
+    }
+
+    async fn complete_if(&self, key: &Key, begun: &Begun, parts: &[Part], sent: &Sent, new: bool) -> Result<Answer> {
         let completed = parts.iter().map(|part| {
             let crc = begun.keeps_crc.then(|| crc_text(part.crc));
             CompletedPart::builder().part_number(part.number).e_tag(&part.etag).set_checksum_crc64_nvme(crc).build()
@@ -126,7 +137,7 @@ impl Place {
                 .bucket(&self.config.bucket)
                 .key(self.name_of(key))
                 .upload_id(&begun.id)
-                .set_if_none_match(self.config.create_only.then(|| "*".to_owned()))
+                .set_if_none_match(new.then(|| "*".to_owned()))
                 .set_checksum_crc64_nvme(begun.keeps_crc.then(|| sent.crc.clone()))
                 .set_checksum_type(begun.keeps_crc.then_some(ChecksumType::FullObject))
                 .multipart_upload(all)
@@ -204,7 +215,9 @@ impl Place {
             });
             let page = match listed.await {
                 Err(trouble) if trouble.is_not_implemented() => return Ok(Vec::new()),
-                other => other.map_err(|trouble| trouble.during(format!("cannot list the uploads to {}", self.name)))?,
+                other => {
+                    other.map_err(|trouble| trouble.during(format!("cannot list the uploads to {}", self.name)))?
+                }
             };
             for upload in page.uploads() {
                 let key = upload.key().and_then(|name| self.key_of(name)).filter(|key| key.is_below(prefix));

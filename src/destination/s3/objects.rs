@@ -88,9 +88,20 @@ impl Place {
 
     /// One attempt to store an object in one request; gives the ETag of the answer.
     pub(super) async fn put(&self, key: &Key, bytes: Bytes, sent: &Sent) -> Result<Option<String>> {
-        if !self.config.create_only {
-            self.refuse_existing(key).await?;
+        let doing = || format!("cannot store {key} at {}", self.name);
+        if self.config.create_only {
+            match self.put_if(key, bytes.clone(), sent, true).await {
+                // It may be refused because of nothing: services on a file system take an empty folder of that name for an
+                // object. Then it is as for services without conditions.
+                Err(trouble) if trouble.kind == ErrorKind::AlreadyExists => {}
+                other => return other.map_err(|trouble| trouble.during(doing())),
+            }
         }
+        self.refuse_existing(key).await?;
+        self.put_if(key, bytes, sent, false).await.map_err(|trouble| trouble.during(doing()))
+    }
+
+    async fn put_if(&self, key: &Key, bytes: Bytes, sent: &Sent, new: bool) -> Result<Option<String>, Trouble> {
         // A request has one digest: a service that wants one for object lock takes either.
         let (crc, md5) = if self.wants_checksums() {
             (Some(sent.crc.clone()), None)
@@ -99,19 +110,15 @@ impl Place {
         };
         let put = self.ask(|client| {
             let request = client.put_object().bucket(&self.config.bucket).key(self.name_of(key));
-            let request = with_attributes!(request, self.attributes(key))
+            with_attributes!(request, self.attributes(key))
                 .metadata(TOKEN, &sent.token)
-                .set_if_none_match(self.config.create_only.then(|| "*".to_owned()))
+                .set_if_none_match(new.then(|| "*".to_owned()))
                 .set_checksum_crc64_nvme(crc)
                 .set_content_md5(md5)
-                .body(ByteStream::from(bytes));
-            request.send()
+                .body(ByteStream::from(bytes))
+                .send()
         });
-        match put.await {
-            Ok(answer) => Ok(answer.e_tag),
-            Err(trouble) if trouble.kind == ErrorKind::AlreadyExists => Err(self.exists(key)),
-            Err(trouble) => Err(trouble.during(format!("cannot store {key} at {}", self.name))),
-        }
+        Ok(put.await?.e_tag)
     }
 
     /// The look before, for services that do not create under a condition.
@@ -177,7 +184,10 @@ impl Place {
 
     fn too_short(&self, key: &Key, range: &Range<u64>) -> Error {
         let Range { start, end } = range;
-        Error::new(ErrorKind::Damaged, format!("{key} at {} is too short to hold the bytes {start} to {end}", self.name))
+        Error::new(
+            ErrorKind::Damaged,
+            format!("{key} at {} is too short to hold the bytes {start} to {end}", self.name),
+        )
     }
 
     /// See [`crate::destination::Service::head`].

@@ -3,7 +3,9 @@
 //! A limit on a whole request would fail large parts on thin lines, and a limit on the answer alone would wait for ever for
 //! bytes that do not leave. So every piece that goes out or comes in is noted, and what is limited is the silence since.
 
-use aws_sdk_s3::config::interceptors::{BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut};
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::SdkBody;
@@ -20,6 +22,15 @@ const PIECE: usize = 64 << 10;
 
 tokio::task_local! {
     static CURRENT: Pulse;
+    static DATE: Arc<Mutex<Option<String>>>;
+}
+
+/// Runs `request`, and tells what the service's last answer to it says about the time: its header `Date`.
+pub(super) async fn with_date<T>(request: impl Future<Output = T>) -> (T, Option<String>) {
+    let date = Arc::new(Mutex::new(None));
+    let answer = DATE.scope(Arc::clone(&date), request).await;
+    let date = date.lock().unwrap_or_else(PoisonError::into_inner).take();
+    (answer, date)
 }
 
 /// When something last went out or came in for one request.
@@ -95,6 +106,9 @@ impl Intercept for Listener {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date").map(str::to_owned);
+        // Only `doctor` asks for it.
+        let _ = DATE.try_with(|found| *found.lock().unwrap_or_else(PoisonError::into_inner) = date);
         Self::listen(context.response_mut().body_mut());
         Ok(())
     }

@@ -100,12 +100,11 @@ impl S3Upload {
 
     /// Sends what is in the buffer as a part; waits until there is room among those that are being sent.
     async fn send_buffer(&mut self) -> Result<()> {
-        let begun = match &self.begun {
-            Some(begun) => begun.clone(),
-            None => {
-                let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
-                self.begun.insert(begun).clone()
-            }
+        let begun = if let Some(begun) = &self.begun {
+            begun.clone()
+        } else {
+            let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
+            self.begun.insert(begun).clone()
         };
         while let Some(ended) = self.sending.try_join_next() {
             self.parts.push(ended.map_err(|source| self.broke_off(source))??);
@@ -242,9 +241,10 @@ impl S3Upload {
 /// The first error, which is what people need to know, with a word on what could not be cleaned up after it.
 fn with_remains(error: Error, aborted: Result<()>) -> Error {
     match aborted {
-        Err(left) if error.hint_text().is_none() => {
-            error.hint(format!("the unfinished upload could not be aborted either ({}); the next run sweeps it", left.one_line()))
-        }
+        Err(left) if error.hint_text().is_none() => error.hint(format!(
+            "the unfinished upload could not be aborted either ({}); the next run sweeps it",
+            left.one_line()
+        )),
         _ => error,
     }
 }
