@@ -151,6 +151,7 @@ install_tools() {
     need strace strace           # injects failures of write, fsync and rename
     need mkfs.ext4 e2fsprogs     # a small filesystem of its own
     need mount mount             # that is full, or read-only
+    need faketime faketime       # a clock that is wrong
     need setpriv util-linux      # servers die with their test
     need flock util-linux
     need prlimit util-linux

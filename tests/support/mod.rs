@@ -48,7 +48,7 @@ pub use proxy::{Answer, Fault, Injected, Proxy, Request};
 pub use rclone::{Serving, Sftp, Webdav, rclone};
 pub use s3s::{Held, Quirks, S3s};
 pub use scene::{Scene, Session};
-pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster};
+pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster, s3_destination};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
 pub use tcp::tcp_port_of;
 pub use tools::{free_ports, python, tool};

@@ -3,8 +3,10 @@
 
 mod client;
 mod cluster;
+mod whole;
 
 pub use cluster::SeaweedCluster;
+pub use whole::s3_destination;
 
 use super::tools::{Served, free_ports, tool};
 use client::Client;
@@ -128,7 +130,7 @@ impl Seaweed {
         config
     }
 
-    /// The lines of a `[destinations.NAME]` for `bucket`, reached at `endpoint`; the caller may add keys below them.
+    /// The lines of a `[destination.NAME]` for `bucket`, reached at `endpoint`; the caller may add keys below them.
     pub fn toml_at(endpoint: &str, bucket: &str) -> String {
         Self::toml_with(endpoint, bucket, [ACCESS_KEY, SECRET_KEY])
     }
