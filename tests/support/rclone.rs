@@ -74,7 +74,7 @@ impl Serving {
         std::fs::create_dir(folder.join("files")).unwrap();
         let mut command = Command::new(rclone());
         command.args(["serve", kind, "files", "--addr", &format!("127.0.0.1:{port}")]);
-        command.args(["--user", USER, "--pass", PASSWORD, "--config", "", "--dir-cache-time", "0s"]);
+        command.args(["--user", USER, "--pass", PASSWORD, "--config", "", "--dir-cache-time", "1s"]);
         let server = Served::start(folder, &command);
         server.wait_until_ready(|| TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(())?;
         let serving = Self { kind, port, server };

@@ -256,3 +256,23 @@ fn search(path: &std::ffi::OsStr) -> Option<PathBuf> {
         .map(|folder| folder.join(&name))
         .find(|file| file.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rclone_of_the_path_is_taken_and_folders_are_not() {
+        let home = tempfile::tempdir().unwrap();
+        let name = format!("rclone{}", std::env::consts::EXE_SUFFIX);
+        let folders = ["none", "folder", "one", "two"].map(|folder| home.path().join(folder));
+        std::fs::create_dir_all(folders[1].join(&name)).unwrap();
+        for folder in &folders[2..] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join(&name), "").unwrap();
+        }
+        let path = std::env::join_paths([&PathBuf::from(".")].into_iter().chain(&folders)).unwrap();
+        assert_eq!(search(&path), Some(folders[2].join(&name)));
+        assert_eq!(search(std::ffi::OsStr::new("")), None);
+    }
+}
