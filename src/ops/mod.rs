@@ -8,6 +8,7 @@ mod catalog;
 mod check;
 mod context;
 mod demo;
+mod doctor;
 mod drill;
 mod dump;
 mod fetch;
@@ -24,6 +25,7 @@ pub use catalog::{Backup, Catalog, open_destination};
 pub use check::contents;
 pub use context::Context;
 pub use demo::{Demo, damage_copy};
+pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome, DoctorRequest, doctor};
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{

@@ -2,6 +2,7 @@
 
 mod backup;
 mod demo;
+mod doctor;
 mod drill;
 mod look;
 mod restore;
@@ -38,6 +39,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
+        Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Completions { shell } => completions(*shell),
     }
