@@ -15,7 +15,7 @@ use crate::config::{DestinationConfig, DestinationRef, JobConfig, Scratch};
 use crate::destination::{Finding, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Connection;
-use database::Examined;
+use database::{CONNECTION, Examined};
 use place::Place;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -119,7 +119,7 @@ pub async fn doctor(ctx: &Context, request: DoctorRequest) -> Result<DoctorOutco
     }
     let (places, asked) = tokio::join!(
         all(places, |error| Place { findings: vec![Finding::failure("examination", &error)], reachable: false }),
-        all(asked, |error| vec![Examined::failed(String::new(), String::new(), &error)]),
+        all(asked, |error| vec![Examined::failed(String::new(), String::new(), CONNECTION, &error)]),
     );
     ctx.cancel.check()?;
     let mut databases: Vec<Examined> = asked.into_iter().flatten().collect();

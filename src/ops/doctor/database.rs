@@ -16,6 +16,10 @@ use crate::script::quote_identifier;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// What findings about the way to the server, and about the programs that speak to it, are called.
+pub(super) const CONNECTION: &str = "connection";
+const PROGRAMS: &str = "client programs";
+
 /// A database that was asked.
 pub(super) struct Examined {
     /// What is told of it.
@@ -35,9 +39,9 @@ pub(super) struct Known {
 }
 
 impl Examined {
-    /// A database that cannot be asked, for this reason.
-    pub(super) fn failed(job: String, database: String, error: &Error) -> Self {
-        let findings = vec![Finding::failure("connection", error)];
+    /// A database that cannot be asked, because of `what`.
+    pub(super) fn failed(job: String, database: String, what: &str, error: &Error) -> Self {
+        let findings = vec![Finding::failure(what, error)];
         Self { told: DatabaseFindings { job, database, findings }, known: None }
     }
 }
@@ -47,16 +51,18 @@ pub(super) async fn examine(ctx: &Context, job: DoctorJob) -> Vec<Examined> {
     let DoctorJob { name, backup, scratch } = job;
     let request = match backup {
         Ok(request) => request,
-        Err(error) => return vec![Examined::failed(name.unwrap_or_default(), String::new(), &error)],
+        Err(error) => return vec![Examined::failed(name.unwrap_or_default(), String::new(), CONNECTION, &error)],
     };
     let database = request.connection.database().map_or_else(|| request.connection.user(), str::to_owned);
     let job = name.unwrap_or_else(|| database.clone());
-    let clients = match clients(ctx, &request).await {
+    let shown = if request.databases == Databases::FromUrl { database.clone() } else { String::new() };
+    let programs = match find_newest_clients(&ctx.search(request.bin_dir.as_deref())) {
+        Ok(programs) => programs,
+        Err(error) => return vec![Examined::failed(job, shown, PROGRAMS, &error)],
+    };
+    let clients = match clients(ctx, &request, programs).await {
         Ok(clients) => clients,
-        Err(error) => {
-            let database = if request.databases == Databases::FromUrl { database } else { String::new() };
-            return vec![Examined::failed(job, database, &error)];
-        }
+        Err(error) => return vec![Examined::failed(job, shown, CONNECTION, &error)],
     };
     let mut examined = Vec::new();
     for client in clients {
@@ -74,7 +80,7 @@ pub(super) async fn examine(ctx: &Context, job: DoctorJob) -> Vec<Examined> {
                 estimate: None,
             }),
             Err(error) => {
-                visit.findings.push(Finding::failure("connection", &error));
+                visit.findings.push(Finding::failure(CONNECTION, &error));
                 None
             }
         };
@@ -85,9 +91,8 @@ pub(super) async fn examine(ctx: &Context, job: DoctorJob) -> Vec<Examined> {
 }
 
 /// A client for each database, of the newest programs there are: the right ones are found when the server is known.
-async fn clients(ctx: &Context, request: &BackupRequest) -> Result<Vec<Client>> {
-    let search = ctx.search(request.bin_dir.as_deref());
-    let client = Client::new(request.connection.clone(), find_newest_clients(&search)?, ctx.temp_dir())?;
+async fn clients(ctx: &Context, request: &BackupRequest, programs: Programs) -> Result<Vec<Client>> {
+    let client = Client::new(request.connection.clone(), programs, ctx.temp_dir())?;
     let names = match &request.databases {
         Databases::FromUrl => return Ok(vec![client]),
         Databases::Named(names) => names.clone(),
@@ -119,7 +124,7 @@ impl Visit<'_> {
         let clock = Instant::now();
         let version = version_num(&client, &ctx.cancel).await?;
         let found = format!("{} answers in {} ms", client.connection().describe(), clock.elapsed().as_millis());
-        self.findings.push(Finding::good("connection", found));
+        self.findings.push(Finding::good(CONNECTION, found));
         let inspection = inspect(&client, &ctx.cancel).await?;
         self.findings.push(server(&inspection));
         match find_clients(&ctx.search(self.request.bin_dir.as_deref()), version) {
@@ -127,7 +132,7 @@ impl Visit<'_> {
                 self.findings.extend(client_programs(&programs, &inspection));
                 self.client = client.with_programs(programs);
             }
-            Err(error) => self.findings.push(Finding::failure("client programs", &error)),
+            Err(error) => self.findings.push(Finding::failure(PROGRAMS, &error)),
         }
         self.findings.push(role(&inspection));
         let client = &self.client;
@@ -161,7 +166,7 @@ fn server(inspection: &Inspection) -> Finding {
 
 /// The programs that would dump: there are some that can.
 fn client_programs(programs: &Programs, inspection: &Inspection) -> Vec<Finding> {
-    let what = "client programs";
+    let what = PROGRAMS;
     let mut findings = vec![Finding::good(what, format!("pg_dump {} in {}", programs.version, programs.dir.display()))];
     if !programs.version.supports_restrict() {
         let found = format!(
