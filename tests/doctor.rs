@@ -270,14 +270,15 @@ fn a_scratch_server_that_cannot_serve_is_named() {
             folder.path().display()
         ))
     };
-    let run = |scratch: &str, url: &str| {
-        config(scratch).pgkeep(["doctor"]).env("SHOP_URL", server.url(&db)).env("SCRATCH", url)
-    };
+    let configured = [config("SCRATCH"), config("NOT_SET")];
+    let run =
+        |config: &Configured, url: &str| config.pgkeep(["doctor"]).env("SHOP_URL", server.url(&db)).env("SCRATCH", url);
+    let [set, not_set] = &configured;
     let newer = server.url("postgres");
-    run("SCRATCH", &newer).ok();
-    names(run("SCRATCH", &target.url("postgres")), "drills", "older than the database's 17", "PostgreSQL 17");
-    names(run("SCRATCH", &target.url_as("humble", "postgres")), "drills", "may create no databases", "CREATEDB");
-    names(run("NOT_SET", ""), "drills", "NOT_SET is not set", "");
+    run(set, &newer).ok();
+    names(run(set, &target.url("postgres")), "drills", "older than the database's 17", "PostgreSQL 17");
+    names(run(set, &target.url_as("humble", "postgres")), "drills", "may create no databases", "CREATEDB");
+    names(run(not_set, ""), "drills", "NOT_SET is not set", "");
 }
 
 /// 127.1 is 127.0.0.1 to the system, and not to pgkeep: a remote host.
@@ -402,7 +403,7 @@ fn all_jobs_and_destinations_of_the_configuration_are_looked_at() {
     assert_eq!(finding(&report, "connection", "\"not_there\" does not exist")["verdict"], "bad");
     assert_eq!(finding(&report, "writable", "cannot be created")["verdict"], "bad");
     finding(&report, "destinations", "no job stores anything in attic");
-    finding(&report, "copies", "job broken: backups go to one place only");
+    finding(&report, "copies", "job shop: all 2 destinations are folders on one disk");
     assert_eq!(ailing(&report).len(), 3, "{:#?}", ailing(&report));
     // One job: its own destinations alone.
     let report = run(&["shop"]).json();

@@ -63,7 +63,8 @@ pub(super) fn examine(root: &Path, objects: &[Object]) -> Result<Vec<Finding>> {
 
 /// The bytes of the newest backup of every job and database.
 fn newest_backups(objects: &[Object]) -> u64 {
-    let mut backups: BTreeMap<(&str, &str), BTreeMap<&str, (u64, bool)>> = BTreeMap::new();
+    // By job and database, then by id: the bytes, and whether there is a manifest.
+    let mut backups: BTreeMap<_, BTreeMap<&str, (u64, bool)>> = BTreeMap::new();
     for object in objects {
         let mut segments = object.key.segments();
         if let (Some(job), Some(database), Some(id), Some(name)) =

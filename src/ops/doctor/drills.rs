@@ -69,8 +69,9 @@ async fn throwaway(ctx: &Context, known: &Known) -> Result<BTreeSet<String>> {
         Ok(client) => available_extensions(&client, &ctx.cancel).await,
         Err(error) => Err(error),
     };
-    cluster.stop().await?;
-    found
+    let stopped = cluster.stop().await;
+    // What came first says more.
+    found.and_then(|extensions| stopped.map(|()| extensions))
 }
 
 /// The extensions of the database against those there are.

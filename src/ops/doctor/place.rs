@@ -248,12 +248,12 @@ impl<'p> Probe<'p> {
     /// destination cannot be reached.
     async fn remove(&self, claim: Option<Box<dyn Claim>>) -> Result<Vec<Finding>> {
         let mut problems = Vec::new();
-        let mut failed = |what: &str, error: Error| match error.kind() {
-            ErrorKind::Unavailable => Err(error),
-            _ => {
-                problems.push(Finding::failure(what, &error));
-                Ok(())
+        let mut failed = |what: &str, error: Error| {
+            if error.kind() == ErrorKind::Unavailable {
+                return Err(error);
             }
+            problems.push(Finding::failure(what, &error));
+            Ok(())
         };
         for key in [&self.small.0, &self.large.0, &self.given_up] {
             // Twice: that it is gone already is no failure, and some faults pass.
