@@ -89,7 +89,8 @@ fn every_command_in_the_readme_exists() {
             assert!(words.iter().any(|word| word == "now"), "{words:?}");
             continue;
         }
-        let commands: BTreeSet<&str> = ["backup", "now", "list", "show", "verify", "fetch", "restore", "drill"].into();
+        let commands: BTreeSet<&str> =
+            ["backup", "now", "list", "show", "verify", "fetch", "restore", "drill", "doctor"].into();
         let mut path: Vec<&str> = Vec::new();
         for word in &words {
             if (path.is_empty() || path == ["backup"]) && commands.contains(word.as_str()) {

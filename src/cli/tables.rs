@@ -1,9 +1,11 @@
 //! Outcomes in the form that people read: blocks of lines, and plain tables without lines or colours.
 
 mod backups;
+mod doctor;
 mod proofs;
 
 pub(super) use backups::{backup, copied, fetched, list, show};
+pub(super) use doctor::doctor;
 pub(super) use proofs::{drilled, restored, verified};
 
 use super::words::printable;
@@ -18,11 +20,13 @@ const LONGEST_SIDE: usize = 120;
 
 /// A table of columns that stand two blanks apart, with `indent` blanks before the first.
 ///
-/// Where stdout is a terminal, wide cells are wrapped to fit it; elsewhere every row is one line, for `grep`.
+/// An empty `header` shows none. Where stdout is a terminal, wide cells are wrapped to fit it; elsewhere every row is one line, for `grep`.
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.iter().map(ToString::to_string).collect::<Vec<_>>());
+    if !header.is_empty() {
+        table.set_header(header.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell)).collect::<Vec<_>>());
     }

@@ -1,14 +1,12 @@
 //! Numbers, durations, ages and names in the words of people.
 
+use crate::destination::{scaled, size_in_words};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 /// A size in bytes, in powers of ten as storage is sold: `1.5 GB`.
 pub(super) fn bytes(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    scaled(bytes, &[" kB", " MB", " GB", " TB", " PB", " EB"])
+    size_in_words(bytes)
 }
 
 /// A number, exact while it is short: `9876`, `3.2 M`.
@@ -22,20 +20,6 @@ pub(super) fn count(number: u64) -> String {
 /// A number and what is counted: `1 table`, `3.2 M rows`.
 pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
-}
-
-fn scaled(number: u64, units: &[&str]) -> String {
-    let mut value = number as f64 / 1000.0;
-    let mut units = units.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    // 999.96 would be shown as 1000.0.
-    while value >= 999.5
-        && let Some(next) = units.next()
-    {
-        value /= 1000.0;
-        unit = next;
-    }
-    if value < 99.95 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
 }
 
 /// How many times smaller the stored bytes are: `4.2x`.

@@ -5,6 +5,7 @@
 //! The modes of a root folder that exists are its owner's choice.
 
 mod claim;
+mod examine;
 mod file;
 mod paths;
 mod sweep;
@@ -19,7 +20,7 @@ use unix as os;
 #[cfg(windows)]
 use windows as os;
 
-use super::{Claim, Destination, Key, Object, Stored, Swept, Upload};
+use super::{Claim, Destination, Finding, Key, Object, Stored, Swept, Upload};
 use crate::error::{Context, Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -161,6 +162,16 @@ impl Destination for Folder {
     async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>> {
         let (root, prefix) = (self.root.clone(), prefix.clone());
         blocking(move || sweep::sweep(&root, &prefix, now)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>> {
+        let objects = match self.list(None).await {
+            // What is wrong then, `check_writable` says.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let root = self.root.clone();
+        blocking(move || examine::examine(&root, &objects)).await
     }
 }
 

@@ -28,6 +28,7 @@
 
 mod backoff;
 mod faulty;
+mod finding;
 mod flaky;
 mod folder;
 pub mod gdrive;
@@ -44,6 +45,8 @@ mod service;
 
 pub use backoff::Backoff;
 pub use faulty::{Effect, Fault, Faulty, Operation};
+pub(crate) use finding::scaled;
+pub use finding::size_in_words;
 pub use flaky::Flaky;
 pub use folder::Folder;
 pub use gdrive::Drive;

@@ -8,6 +8,7 @@ use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use std::ops::Range;
 
 /// An upload that was begun and neither completed nor aborted, as the service tells it.
@@ -22,7 +23,8 @@ pub struct Unfinished {
 }
 
 /// How good something is that was found out about a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
     Good,
@@ -35,7 +37,7 @@ pub enum Verdict {
 }
 
 /// Something that was found out about a destination, for `pgkeep doctor`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What was looked at, in a few words: `create-only writes`, `versioning`, `free space`.
     pub what: String,

@@ -142,13 +142,7 @@ async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
         && let Ok(tables) = unreadable_tables(client, &ctx.cancel).await
         && !tables.is_empty()
     {
-        let role = quote_identifier(&client.connection().user());
-        let shown = tables.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if tables.len() > 20 { format!(" and {} more", tables.len() - 20) } else { String::new() };
-        return error.hint(format!(
-            "the role may not read {shown}{more}; run: GRANT pg_read_all_data TO {role}; or, table by table, with USAGE on \
-             their schemas: GRANT SELECT ON {shown} TO {role};"
-        ));
+        return error.hint(format!("the role may not read {}; run: {}", shown(&tables), grant(client, &tables)));
     }
     if (said.contains("lock timeout") || said.contains("statement timeout"))
         && let Ok(blockers) = blockers(client, &ctx.cancel).await
@@ -164,4 +158,19 @@ async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
         ));
     }
     error
+}
+
+/// The first tables, and how many more there are.
+pub(super) fn shown(tables: &[String]) -> String {
+    let first = tables.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if tables.len() > 20 { format!("{first} and {} more", tables.len() - 20) } else { first }
+}
+
+/// The statements that let the role of `client` read `tables`.
+pub(super) fn grant(client: &Client, tables: &[String]) -> String {
+    let role = quote_identifier(&client.connection().user());
+    let first = tables.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "GRANT pg_read_all_data TO {role}; or, table by table, with USAGE on their schemas: GRANT SELECT ON {first} TO {role};"
+    )
 }

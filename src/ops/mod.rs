@@ -10,6 +10,7 @@ mod check;
 mod context;
 mod copy;
 mod demo;
+mod doctor;
 mod drill;
 mod dump;
 mod fetch;
@@ -28,6 +29,7 @@ pub use check::contents;
 pub use context::Context;
 pub use copy::{copy, copy_missing};
 pub use demo::{Demo, damage_copy};
+pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome, DoctorRequest, doctor};
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{

@@ -112,8 +112,12 @@ impl Client {
 
     /// Runs `sql`, a query that answers one JSON value, and reads that.
     pub async fn query_json<T: DeserializeOwned>(&self, sql: &str, cancel: &Cancel) -> Result<T> {
-        let answer = self.query(sql, cancel).await?;
-        serde_json::from_str(&answer).map_err(|source| {
+        self.read_json(&self.query(sql, cancel).await?)
+    }
+
+    /// Reads an answer in JSON.
+    pub(super) fn read_json<T: DeserializeOwned>(&self, answer: &str) -> Result<T> {
+        serde_json::from_str(answer).map_err(|source| {
             Error::new(ErrorKind::Failed, format!("{} gave an answer that cannot be read", self.connection.describe()))
                 .caused_by(source)
         })

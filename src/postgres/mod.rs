@@ -20,4 +20,7 @@ pub use diagnose::{diagnose, sqlstate, summary};
 pub use facts::{DatabaseProperties, Extension, Privilege, Server, Setting};
 pub use programs::{Programs, Search};
 pub use properties::Without;
-pub use server::{Blocker, Inspection, blockers, databases, inspect, unreadable_tables, version_num};
+pub use server::{
+    Blocker, Checkup, Inspection, available_extensions, blockers, checkup, databases, inspect, unreadable_tables,
+    version_num,
+};

@@ -4,7 +4,7 @@ use super::{Client, DatabaseProperties, Extension, Privilege, Server, Setting};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was found out about a database and its server.
 #[derive(Debug, Clone)]
@@ -160,13 +160,65 @@ pub async fn databases(client: &Client, cancel: &Cancel) -> Result<Vec<String>> 
     client.query_json(query, cancel).await
 }
 
+/// Leaves out the tables of extensions, whose rows pg_dump does not dump unless the extension asks for it.
+const DUMPED: &str = "not exists (select from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid = d.refobjid \
+                      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e' \
+                      and d.refclassid = 'pg_catalog.pg_extension'::regclass \
+                      and not coalesce(c.oid = any(e.extconfig), false))";
+
 /// Tables whose rows the role may not read, as `schema.table`, quoted where needed.
 pub async fn unreadable_tables(client: &Client, cancel: &Cancel) -> Result<Vec<String>> {
-    let query = "select coalesce(json_agg(c.oid::regclass::text order by 1), '[]') from \
-                 (select c.oid, n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-                  where c.relkind in ('r', 'S', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' \
-                  and not (has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'))) c;";
+    let query = format!(
+        "select coalesce(json_agg(c.oid::regclass::text order by 1), '[]') from \
+         (select c.oid, n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+          where c.relkind in ('r', 'S', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' \
+          and not (has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')) and {DUMPED}) c;"
+    );
     client.query_json(&format!("set search_path = '';{query}"), cancel).await
+}
+
+/// What may get in the way of a dump, as it is now.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Checkup {
+    /// The version of TLS and the cipher that protect this very connection.
+    pub tls: Option<String>,
+    /// Tables with policies that hide rows from the role, as `schema.table`: pg_dump refuses them.
+    pub row_security: Vec<String>,
+    /// How many other sessions have been in one transaction for more than an hour, as far as the role may see.
+    pub long_transactions: u64,
+    /// The server process that answered.
+    backend: u32,
+    /// Whether two statements of one session were answered by two server processes: a pooler changes them between
+    /// transactions.
+    #[serde(skip)]
+    pub pooled: bool,
+}
+
+/// Asks what may get in the way of a dump. Takes no lock on any table, so that it does not wait for one.
+pub async fn checkup(client: &Client, cancel: &Cancel) -> Result<Checkup> {
+    let query = format!(
+        "set search_path = ''; select pg_catalog.pg_backend_pid();\n\
+         select json_build_object( \
+         'tls', (select s.version || ', ' || s.cipher from pg_catalog.pg_stat_ssl s \
+          where s.pid = pg_catalog.pg_backend_pid() and s.ssl), \
+         'row_security', (select coalesce(json_agg(c.oid::regclass::text order by 1), '[]') from pg_catalog.pg_class c \
+          where c.relkind in ('r', 'p') and c.relrowsecurity and pg_catalog.row_security_active(c.oid) and {DUMPED}), \
+         'long_transactions', (select count(*) from pg_catalog.pg_stat_activity a \
+          where a.datname = current_database() and a.pid <> pg_catalog.pg_backend_pid() \
+          and a.xact_start < now() - interval '1 hour'), \
+         'backend', pg_catalog.pg_backend_pid());"
+    );
+    let answer = client.query(&query, cancel).await?;
+    let (first, rest) = answer.split_once('\n').unwrap_or_default();
+    let mut checkup: Checkup = client.read_json(rest)?;
+    checkup.pooled = first.trim() != checkup.backend.to_string();
+    Ok(checkup)
+}
+
+/// The names of the extensions that databases of the server can have.
+pub async fn available_extensions(client: &Client, cancel: &Cancel) -> Result<BTreeSet<String>> {
+    let query = "select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions;";
+    client.query_json(query, cancel).await
 }
 
 /// Sessions that hold an exclusive lock on a table of this database: `table`, `pid`, `who`, `since`.

@@ -4,6 +4,7 @@ mod auth;
 mod backup;
 mod copy;
 mod demo;
+mod doctor;
 mod drill;
 mod look;
 mod restore;
@@ -41,6 +42,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
+        Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,
         Command::Completions { shell } => completions(*shell),

@@ -1,9 +1,10 @@
 //! The folder destination's dealings with Unix: private modes, checked closes, durable folders, free space.
 
+use super::examine::{Access, Disk};
 use nix::sys::statvfs::statvfs;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Creates a new file, mode 0600 whatever the umask, open for reading and writing.
@@ -69,4 +70,36 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
 pub(super) fn machine_id() -> Option<String> {
     let id = std::fs::read_to_string("/etc/machine-id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// What kind of disk the folder at `path` is on, where that matters. Linux tells; the numbers are those of statfs(2).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn disk(path: &Path) -> io::Result<Disk> {
+    let found = nix::sys::statfs::statfs(path).map_err(io::Error::from)?;
+    Ok(match found.filesystem_type().0 as u32 {
+        0x6969 => Disk::Network("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Disk::Network("SMB"),
+        0x0102_1997 => Disk::Network("9P"),
+        0x00c3_6400 => Disk::Network("Ceph"),
+        0x5346_414f => Disk::Network("AFS"),
+        0x6573_5546 => Disk::Network("FUSE"),
+        0x0102_1994 | 0x8584_58f6 => Disk::Memory,
+        0x4d44 => Disk::Fat,
+        0x794c_7630 => Disk::Container,
+        _ => Disk::Ordinary,
+    })
+}
+
+/// Other Unixes are not asked.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unnecessary_wraps)] // Linux can fail here.
+pub(super) fn disk(_path: &Path) -> io::Result<Disk> {
+    Ok(Disk::Ordinary)
+}
+
+/// The permission bits of `path` with the sticky one, and whether it belongs to this user or to root.
+pub(super) fn access(path: &Path) -> io::Result<Option<Access>> {
+    let found = std::fs::metadata(path)?;
+    let trusted = found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
+    Ok(Some(Access { mode: found.permissions().mode() & 0o1777, trusted_owner: trusted }))
 }

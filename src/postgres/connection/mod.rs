@@ -139,6 +139,21 @@ impl Connection {
         !self.is_local() && !required && !system_roots && self.value("sslmode", "PGSSLMODE").is_none()
     }
 
+    /// Whether libpq makes sure that the server is the one meant: its certificate is checked.
+    pub fn checks_the_server(&self) -> bool {
+        let system_roots = self.value("sslrootcert", "PGSSLROOTCERT").as_deref() == Some("system");
+        let mode = self.value("sslmode", "PGSSLMODE");
+        system_roots || matches!(mode.as_deref(), Some("verify-ca" | "verify-full"))
+    }
+
+    /// Whether host or port look like those of a connection pooler: PgBouncer listens on 6432, Supabase's pooler on 6543,
+    /// Neon's and others' have it in their name.
+    pub fn looks_pooled(&self) -> bool {
+        let ports = self.value("port", "PGPORT").unwrap_or_default();
+        ports.split(',').any(|port| matches!(port.trim(), "6432" | "6543"))
+            || self.hosts().iter().any(|host| host.shown.contains("pooler") || host.shown.contains("pgbouncer"))
+    }
+
     /// A value that is not empty: the connection's own, else the variable's.
     fn value(&self, keyword: &str, variable: &str) -> Option<String> {
         match self.values.get(keyword) {

@@ -300,3 +300,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_is_checked_where_its_certificate_is() {
+    for (text, checked) in [
+        ("postgres://h/d", false),
+        ("postgres://h/d?sslmode=require", false),
+        ("postgres://h/d?sslmode=verify-ca", true),
+        ("postgres://h/d?sslmode=verify-full", true),
+        ("postgres://h/d?sslrootcert=system", true),
+    ] {
+        assert_eq!(connection(text, &[]).checks_the_server(), checked, "{text}");
+    }
+    assert!(connection("postgres://h/d", &[("PGSSLMODE", "verify-full")]).checks_the_server());
+}
+
+#[test]
+fn poolers_are_known_by_their_port_or_name() {
+    for (text, pooled) in [
+        ("postgres://h/d", false),
+        ("postgres://h:5433/d", false),
+        ("postgres://h:6432/d", true),
+        ("postgres://aws-0-eu-west-1.pooler.supabase.com:6543/d", true),
+        ("postgres://ep-cool-name-pooler.eu-central-1.aws.neon.tech/d", true),
+    ] {
+        assert_eq!(connection(text, &[]).looks_pooled(), pooled, "{text}");
+    }
+}
