@@ -242,12 +242,12 @@ fn crc_of(bytes: &[u8]) -> String {
     STANDARD.encode(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
 }
 
-fn etag(text: &str) -> Option<String> {
-    Some(format!("\"{text}\""))
+fn etag(text: &str) -> String {
+    format!("\"{text}\"")
 }
 
-fn timestamp(at: DateTime<Utc>) -> Option<Timestamp> {
-    Some(Timestamp::from(std::time::SystemTime::from(at)))
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp::from(std::time::SystemTime::from(at))
 }
 
 async fn collect(blob: Option<StreamingBlob>) -> Bytes {
@@ -349,7 +349,7 @@ impl S3 for Backend {
         }
         let held = state.store(input.key, held)?;
         Ok(S3Response::new(PutObjectOutput {
-            e_tag: etag(&held.etag),
+            e_tag: Some(etag(&held.etag)),
             checksum_crc64nvme: held.crc,
             ..PutObjectOutput::default()
         }))
@@ -368,8 +368,8 @@ impl S3 for Backend {
             content_length: Some(bytes.len() as i64),
             content_range: req.input.range.map(|_| format!("bytes {}-{}/{all}", range.start, range.end - 1)),
             body: Some(StreamingBlob::from(Body::from(bytes))),
-            e_tag: etag(&held.etag),
-            last_modified: timestamp(held.modified),
+            e_tag: Some(etag(&held.etag)),
+            last_modified: Some(timestamp(held.modified)),
             ..GetObjectOutput::default()
         }))
     }
@@ -380,8 +380,8 @@ impl S3 for Backend {
         let asked = req.input.checksum_mode.is_some();
         Ok(S3Response::new(HeadObjectOutput {
             content_length: Some(held.bytes.len() as i64),
-            e_tag: etag(&held.etag),
-            last_modified: timestamp(held.modified),
+            e_tag: Some(etag(&held.etag)),
+            last_modified: Some(timestamp(held.modified)),
             metadata: Some(held.metadata.clone()),
             checksum_crc64nvme: held.crc.clone().filter(|_| asked),
             checksum_type: (asked && held.crc.is_some()).then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
@@ -414,7 +414,7 @@ impl S3 for Backend {
             .map(|(name, held)| Object {
                 key: Some(name.clone()),
                 size: Some(held.bytes.len() as i64),
-                last_modified: timestamp(held.modified),
+                last_modified: Some(timestamp(held.modified)),
                 ..Object::default()
             })
             .collect();
@@ -473,7 +473,7 @@ impl S3 for Backend {
         let open = state.uploads.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         open.parts.insert(input.part_number, (bytes, etag_of.clone()));
         Ok(S3Response::new(UploadPartOutput {
-            e_tag: etag(&etag_of),
+            e_tag: Some(etag(&etag_of)),
             checksum_crc64nvme: input.checksum_crc64nvme.filter(|_| open.crc),
             ..UploadPartOutput::default()
         }))
@@ -491,7 +491,7 @@ impl S3 for Backend {
         let (mut bytes, mut md5s, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
         for (at, part) in named.iter().enumerate() {
             let number = part.part_number.unwrap_or_default();
-            let known = open.parts.get(&number).filter(|(_, known)| part.e_tag == etag(known));
+            let known = open.parts.get(&number).filter(|(_, known)| part.e_tag.as_ref() == Some(&etag(known)));
             let Some((part, _)) = known else { return Err(s3_error!(InvalidPart)) };
             if part.len() < SMALLEST_PART && at + 1 < named.len() {
                 return Err(s3_error!(EntityTooSmall));
@@ -512,7 +512,7 @@ impl S3 for Backend {
         state.uploads.remove(&input.upload_id);
         let held = state.store(input.key, held)?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
-            e_tag: etag(&held.etag),
+            e_tag: Some(etag(&held.etag)),
             ..CompleteMultipartUploadOutput::default()
         }))
     }
@@ -553,7 +553,7 @@ impl S3 for Backend {
         let uploads = all.iter().map(|(id, open)| MultipartUpload {
             key: Some(open.key.clone()),
             upload_id: Some((*id).clone()),
-            initiated: timestamp(open.started),
+            initiated: Some(timestamp(open.started)),
             ..MultipartUpload::default()
         });
         Ok(S3Response::new(ListMultipartUploadsOutput {
