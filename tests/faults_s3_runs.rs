@@ -17,7 +17,10 @@ fn shop() -> &'static str {
         let server = Postgres::shared(17);
         let db = server.create_db("shop");
         let row = "(SELECT string_agg(md5(random()::text || i || j), '') FROM generate_series(1, 32) j)";
-        server.psql(&db, &format!("CREATE TABLE orders AS SELECT i AS id, {row} AS note FROM generate_series(1, 22000) i"));
+        server.psql(
+            &db,
+            &format!("CREATE TABLE orders AS SELECT i AS id, {row} AS note FROM generate_series(1, 22000) i"),
+        );
         db
     })
 }
@@ -76,7 +79,8 @@ impl Site {
         let folder = self.configured.path().join("office");
         let backups = support::backup_dirs(&folder);
         assert_eq!(backups.len(), office, "in the folder");
-        let inside = |path: &std::path::PathBuf| backups.iter().any(|dir| path.starts_with(dir) || dir.starts_with(path));
+        let inside =
+            |path: &std::path::PathBuf| backups.iter().any(|dir| path.starts_with(dir) || dir.starts_with(path));
         assert!(support::everything_below(&folder).iter().all(inside), "in the folder is something else");
         assert_eq!(self.server.whole_backups(&self.bucket), cloud, "in S3");
         for (name, count) in [("office", office), ("cloud", cloud)] {
@@ -148,7 +152,8 @@ fn what_a_killed_run_left_is_swept_by_the_next_one_and_what_others_left_is_not()
     // Another job's, and another machine's, both an instant old.
     let (server, bucket) = (site.server, &site.bucket);
     let id = "20261101T000000Z-0000";
-    let mark = r#"{"host":"elsewhere","scope":"another machine","pid":1,"token":"t","started_at":"2026-11-01T00:00:00Z"}"#;
+    let mark =
+        r#"{"host":"elsewhere","scope":"another machine","pid":1,"token":"t","started_at":"2026-11-01T00:00:00Z"}"#;
     let mut others = Vec::new();
     for place in [format!("shop-2/app/{id}"), format!("shop/elsewhere/{id}")] {
         server.put(bucket, &format!("{place}/.in-progress"), mark.as_bytes());

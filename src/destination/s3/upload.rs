@@ -106,8 +106,10 @@ impl S3Upload {
         let begun = if let Some(begun) = &self.begun {
             begun.clone()
         } else {
-            let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
-            self.begun.insert(begun).clone()
+            let doubt = Doubt::default();
+            let begun = self.place.backoff.run(|_| doubt.over(self.place.begin(&self.key, &self.token))).await;
+            self.strays = doubt.is_there();
+            self.begun.insert(begun?).clone()
         };
         while let Some(ended) = self.sending.try_join_next() {
             self.parts.push(ended.map_err(|source| self.broke_off(source))??);
@@ -215,7 +217,8 @@ impl S3Upload {
         }
     }
 
-    /// Whose the object is, where `error` or an attempt before it leaves that open. After a stop was asked for, ours is deleted: nobody waits for it.
+    /// Whose the object is, where `error` or an attempt before it leaves that open. After a stop was asked for, ours is
+    /// deleted: nobody waits for it.
     async fn settle(&self, sent: &Sent, error: &Error, doubt: &Doubt) -> Option<Owner> {
         let open = match error.kind() {
             ErrorKind::Unavailable | ErrorKind::AlreadyExists | ErrorKind::NotFound => true,
