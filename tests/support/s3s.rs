@@ -17,7 +17,7 @@ use pgkeep::secret::Secret;
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
-use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::pin::Pin;
@@ -53,6 +53,8 @@ pub struct Quirks {
     pub listings_repeat: bool,
     /// Every n-th request for a part fails with `SlowDown`.
     pub slow_down_every: usize,
+    /// The first object is stored, and the answer is an error all the same.
+    pub loses_an_answer: bool,
 }
 
 impl Default for Quirks {
@@ -69,6 +71,7 @@ impl Default for Quirks {
             listings_break: false,
             listings_repeat: false,
             slow_down_every: 0,
+            loses_an_answer: false,
         }
     }
 }
@@ -239,12 +242,12 @@ fn crc_of(bytes: &[u8]) -> String {
     STANDARD.encode(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
 }
 
-fn etag(text: &str) -> Option<String> {
-    Some(format!("\"{text}\""))
+fn etag(text: &str) -> String {
+    format!("\"{text}\"")
 }
 
-fn timestamp(at: DateTime<Utc>) -> Option<Timestamp> {
-    Some(Timestamp::from(std::time::SystemTime::from(at)))
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp::from(std::time::SystemTime::from(at))
 }
 
 async fn collect(blob: Option<StreamingBlob>) -> Bytes {
@@ -300,7 +303,7 @@ impl State {
         Ok(())
     }
 
-    fn store(&mut self, key: String, mut held: Held) -> Held {
+    fn store(&mut self, key: String, mut held: Held) -> S3Result<Held> {
         if self.quirks.damages_unnoticed {
             held.bytes = damaged(&held.bytes);
             held.etag = format!("{}{}", md5_hex(&held.bytes), held.etag.get(32..).unwrap_or_default());
@@ -320,7 +323,10 @@ impl State {
             held.crc = None;
         }
         self.objects.insert(key, held.clone());
-        held
+        if std::mem::take(&mut self.quirks.loses_an_answer) {
+            return Err(s3_error!(InternalError, "We encountered an internal error. Please try again."));
+        }
+        Ok(held)
     }
 }
 
@@ -341,9 +347,9 @@ impl S3 for Backend {
         if held.lock.is_some() && held.crc.is_none() && input.content_md5.is_none() {
             return Err(s3_error!(InvalidRequest, "Content-MD5 or a checksum is required with object lock"));
         }
-        let held = state.store(input.key, held);
+        let held = state.store(input.key, held)?;
         Ok(S3Response::new(PutObjectOutput {
-            e_tag: etag(&held.etag),
+            e_tag: Some(etag(&held.etag)),
             checksum_crc64nvme: held.crc,
             ..PutObjectOutput::default()
         }))
@@ -362,8 +368,8 @@ impl S3 for Backend {
             content_length: Some(bytes.len() as i64),
             content_range: req.input.range.map(|_| format!("bytes {}-{}/{all}", range.start, range.end - 1)),
             body: Some(StreamingBlob::from(Body::from(bytes))),
-            e_tag: etag(&held.etag),
-            last_modified: timestamp(held.modified),
+            e_tag: Some(etag(&held.etag)),
+            last_modified: Some(timestamp(held.modified)),
             ..GetObjectOutput::default()
         }))
     }
@@ -374,12 +380,11 @@ impl S3 for Backend {
         let asked = req.input.checksum_mode.is_some();
         Ok(S3Response::new(HeadObjectOutput {
             content_length: Some(held.bytes.len() as i64),
-            e_tag: etag(&held.etag),
-            last_modified: timestamp(held.modified),
+            e_tag: Some(etag(&held.etag)),
+            last_modified: Some(timestamp(held.modified)),
             metadata: Some(held.metadata.clone()),
             checksum_crc64nvme: held.crc.clone().filter(|_| asked),
-            checksum_type: (asked && held.crc.is_some())
-                .then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+            checksum_type: (asked && held.crc.is_some()).then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
             ..HeadObjectOutput::default()
         }))
     }
@@ -398,16 +403,18 @@ impl S3 for Backend {
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = if state.quirks.listings_repeat { None } else { input.continuation_token.clone() };
         let limit = state.quirks.page.min(input.max_keys.map_or(1000, |keys| keys as usize));
-        let mut below = state.objects.iter().filter(|(name, _)| name.starts_with(&prefix)).filter(|(name, _)| {
-            after.as_ref().is_none_or(|after| *name > after)
-        });
+        let mut below = state
+            .objects
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
         let contents: Vec<Object> = below
             .by_ref()
             .take(limit)
             .map(|(name, held)| Object {
                 key: Some(name.clone()),
                 size: Some(held.bytes.len() as i64),
-                last_modified: timestamp(held.modified),
+                last_modified: Some(timestamp(held.modified)),
                 ..Object::default()
             })
             .collect();
@@ -466,7 +473,7 @@ impl S3 for Backend {
         let open = state.uploads.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         open.parts.insert(input.part_number, (bytes, etag_of.clone()));
         Ok(S3Response::new(UploadPartOutput {
-            e_tag: etag(&etag_of),
+            e_tag: Some(etag(&etag_of)),
             checksum_crc64nvme: input.checksum_crc64nvme.filter(|_| open.crc),
             ..UploadPartOutput::default()
         }))
@@ -484,7 +491,7 @@ impl S3 for Backend {
         let (mut bytes, mut md5s, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
         for (at, part) in named.iter().enumerate() {
             let number = part.part_number.unwrap_or_default();
-            let known = open.parts.get(&number).filter(|(_, known)| part.e_tag == etag(known));
+            let known = open.parts.get(&number).filter(|(_, known)| part.e_tag.as_ref() == Some(&etag(known)));
             let Some((part, _)) = known else { return Err(s3_error!(InvalidPart)) };
             if part.len() < SMALLEST_PART && at + 1 < named.len() {
                 return Err(s3_error!(EntityTooSmall));
@@ -503,9 +510,9 @@ impl S3 for Backend {
         held.etag = format!("{}-{}", md5_hex(&md5s), sizes.len());
         held.parts = sizes;
         state.uploads.remove(&input.upload_id);
-        let held = state.store(input.key, held);
+        let held = state.store(input.key, held)?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
-            e_tag: etag(&held.etag),
+            e_tag: Some(etag(&held.etag)),
             ..CompleteMultipartUploadOutput::default()
         }))
     }
@@ -546,7 +553,7 @@ impl S3 for Backend {
         let uploads = all.iter().map(|(id, open)| MultipartUpload {
             key: Some(open.key.clone()),
             upload_id: Some((*id).clone()),
-            initiated: timestamp(open.started),
+            initiated: Some(timestamp(open.started)),
             ..MultipartUpload::default()
         });
         Ok(S3Response::new(ListMultipartUploadsOutput {
