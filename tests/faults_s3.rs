@@ -223,6 +223,23 @@ async fn a_complete_that_was_done_and_answered_200_with_an_error_is_stored() {
 }
 
 #[tokio::test]
+async fn a_lost_answer_is_settled_by_looking_also_when_asking_again_is_refused() {
+    let scene = Scene::new();
+    let (large, small) = (body(THREE_PARTS), body(100_000));
+    for step in ["CompleteMultipartUpload", "PutObject", "PutObject"] {
+        scene.proxy.inject(Fault::drop_reply().operation(step));
+        scene.proxy.inject(Fault::s3(403, "AccessDenied").operation(step).nth(1));
+        match scene.server.objects(&scene.bucket).len() {
+            0 => scene.upload("job/large", &large).await.unwrap(),
+            1 => scene.upload("job/small", &small).await.unwrap(),
+            _ => drop(scene.destination().put(&key("job/tiny"), small.clone()).await.unwrap()),
+        }
+        scene.proxy.calm();
+    }
+    scene.holds(&[("job/large", &large), ("job/small", &small), ("job/tiny", &small)]);
+}
+
+#[tokio::test]
 async fn a_complete_that_is_answered_200_without_an_etag_is_not_believed() {
     let scene = Scene::gives_up_after(3);
     let empty = "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>";

@@ -52,7 +52,7 @@ impl<S: Service> Service for Retrying<S> {
         match self.backoff.run(attempt).await {
             Err(error)
                 if doubtful.into_inner()
-                    && matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Unavailable)
+                    && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
                     && self.holds(key, &bytes).await.unwrap_or(false) =>
             {
                 Ok(())

@@ -196,6 +196,11 @@ impl Seaweed {
         self.ask("begin", &json!([bucket, key, hex::encode(bytes)])).as_str().unwrap().to_owned()
     }
 
+    /// Gives up an upload.
+    pub fn abort_upload(&self, bucket: &str, key: &str, upload: &str) {
+        self.ask("abort", &json!([bucket, key, upload]));
+    }
+
     /// Deletes an object.
     pub fn delete(&self, bucket: &str, key: &str) {
         self.ask("delete", &json!([bucket, key]));

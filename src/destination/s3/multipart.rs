@@ -205,12 +205,28 @@ impl Place {
 
     /// See [`crate::destination::Service::unfinished`].
     pub(super) async fn unfinished(&self, prefix: &Key) -> Result<Vec<Unfinished>> {
+        let mut found = self.uploads_to(self.beginning(Some(prefix))).await?;
+        found.retain(|upload| upload.key.is_below(prefix));
+        Ok(found)
+    }
+
+    /// Gives up every upload to exactly `key`: those that were begun although the answer, with their ids, never came.
+    pub(super) async fn abort_strays(&self, key: &Key) -> Result<()> {
+        let found = self.backoff.run(|_| self.uploads_to(self.name_of(key))).await?;
+        for stray in found.iter().filter(|upload| upload.key == *key) {
+            self.abort(key, &stray.upload_id).await?;
+        }
+        Ok(())
+    }
+
+    /// The uploads to names that begin so; none where the service does not tell them.
+    async fn uploads_to(&self, beginning: String) -> Result<Vec<Unfinished>> {
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker): (Option<String>, Option<String>) = (None, None);
         loop {
             let listed = self.ask(|client| {
                 let request = client.list_multipart_uploads().bucket(&self.config.bucket);
-                let request = request.prefix(self.beginning(Some(prefix)));
+                let request = request.prefix(&beginning);
                 request.set_key_marker(key_marker.clone()).set_upload_id_marker(id_marker.clone()).send()
             });
             let page = match listed.await {
@@ -220,7 +236,7 @@ impl Place {
                 }
             };
             for upload in page.uploads() {
-                let key = upload.key().and_then(|name| self.key_of(name)).filter(|key| key.is_below(prefix));
+                let key = upload.key().and_then(|name| self.key_of(name));
                 let started = upload.initiated().and_then(time);
                 if let (Some(key), Some(id), Some(started)) = (key, upload.upload_id(), started) {
                     found.push(Unfinished { key, upload_id: id.to_owned(), started });

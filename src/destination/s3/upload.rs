@@ -36,6 +36,8 @@ pub(super) struct S3Upload {
     digest: Sha256,
     bytes: u64,
     begun: Option<Begun>,
+    /// Set when an upload may have been begun whose id never came.
+    strays: bool,
     next_number: i32,
     /// Cleared when the service's ETags turn out to be something else: then no more MD5s are computed.
     etags_are_md5s: Arc<AtomicBool>,
@@ -61,6 +63,7 @@ impl S3Upload {
             digest: Sha256::new(),
             bytes: 0,
             begun: None,
+            strays: false,
             next_number: 1,
             etags_are_md5s: Arc::new(AtomicBool::new(true)),
             sending: JoinSet::new(),
@@ -103,8 +106,10 @@ impl S3Upload {
         let begun = if let Some(begun) = &self.begun {
             begun.clone()
         } else {
-            let begun = self.place.backoff.run(|_| self.place.begin(&self.key, &self.token)).await?;
-            self.begun.insert(begun).clone()
+            let doubt = Doubt::default();
+            let begun = self.place.backoff.run(|_| doubt.over(self.place.begin(&self.key, &self.token))).await;
+            self.strays = doubt.is_there();
+            self.begun.insert(begun?).clone()
         };
         while let Some(ended) = self.sending.try_join_next() {
             self.parts.push(ended.map_err(|source| self.broke_off(source))??);
@@ -165,16 +170,19 @@ impl S3Upload {
             None => self.put_whole(&mut sent).await?,
         };
         self.place.backoff.run(|_| self.place.prove(&self.key, &sent, answered.as_deref())).await?;
+        // The object is stored whatever becomes of these; what cannot be given up now is swept when it is old.
+        let _ = self.abort_strays().await;
         Ok(sent.stored)
     }
 
     async fn put_whole(&mut self, sent: &mut Sent) -> Result<Option<String>> {
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
         sent.etag = Some(hex::encode(digest_apart(&bytes).await?));
-        match self.place.backoff.run(|_| self.place.put(&self.key, bytes.clone(), sent)).await {
+        let doubt = Doubt::default();
+        match self.place.backoff.run(|_| doubt.over(self.place.put(&self.key, bytes.clone(), sent))).await {
             Ok(etag) => Ok(etag),
             // The answer to an attempt may have been lost.
-            Err(error) => match self.settle(sent, &error).await {
+            Err(error) => match self.settle(sent, &error, &doubt).await {
                 Some(Owner::Us) => Ok(None),
                 Some(Owner::Other) if error.kind() == ErrorKind::Unavailable => Err(self.place.exists(&self.key)),
                 _ => Err(error),
@@ -183,7 +191,9 @@ impl S3Upload {
     }
 
     async fn complete_parts(&mut self, begun: &Begun, sent: &Sent) -> Result<Option<String>> {
-        let attempt = self.place.backoff.run(|_| self.place.complete(&self.key, begun, &self.parts, sent)).await;
+        let doubt = Doubt::default();
+        let attempt =
+            self.place.backoff.run(|_| doubt.over(self.place.complete(&self.key, begun, &self.parts, sent))).await;
         let error = match attempt {
             Ok(Answer::Done(etag)) => return Ok(Some(etag)),
             Ok(Answer::Taken) => self.place.exists(&self.key),
@@ -194,21 +204,22 @@ impl S3Upload {
             Err(error) => error,
         };
         // The answer to an attempt may have been lost: then the object is there, and ours.
-        let before = self.settle(sent, &error).await;
+        let before = self.settle(sent, &error, &doubt).await;
         if before == Some(Owner::Us) {
             return Ok(None);
         }
         // Once it is aborted it cannot appear any more; if it cannot be aborted because it has just been completed, it is there.
         let aborted = self.undo().await;
-        match self.settle(sent, &error).await {
+        match self.settle(sent, &error, &doubt).await {
             Some(Owner::Us) => Ok(None),
             Some(Owner::Other) if error.kind() != ErrorKind::AlreadyExists => Err(self.place.exists(&self.key)),
             _ => Err(with_remains(error, aborted)),
         }
     }
 
-    /// Whose the object is, where `error` leaves that open. After a stop was asked for, ours is deleted: nobody waits for it.
-    async fn settle(&self, sent: &Sent, error: &Error) -> Option<Owner> {
+    /// Whose the object is, where `error` or an attempt before it leaves that open. After a stop was asked for, ours is
+    /// deleted: nobody waits for it.
+    async fn settle(&self, sent: &Sent, error: &Error, doubt: &Doubt) -> Option<Owner> {
         let open = match error.kind() {
             ErrorKind::Unavailable | ErrorKind::AlreadyExists | ErrorKind::NotFound => true,
             ErrorKind::Interrupted | ErrorKind::Terminated => {
@@ -218,7 +229,7 @@ impl S3Upload {
                 }
                 false
             }
-            _ => false,
+            _ => doubt.is_there(),
         };
         if !open {
             return None;
@@ -231,10 +242,36 @@ impl S3Upload {
         self.failed = true;
         self.buffer = Vec::new();
         self.sending.shutdown().await;
-        match self.begun.take() {
+        let aborted = match self.begun.take() {
             Some(begun) => self.place.abort(&self.key, &begun.id).await,
             None => Ok(()),
+        };
+        aborted.and(self.abort_strays().await)
+    }
+
+    async fn abort_strays(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.strays) { self.place.abort_strays(&self.key).await } else { Ok(()) }
+    }
+}
+
+/// Whether something may have been done although no answer said so.
+#[derive(Default)]
+struct Doubt(AtomicBool);
+
+impl Doubt {
+    /// Watches one attempt. It is in doubt until it was answered, also if it is given up before.
+    async fn over<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
+        let before = self.0.swap(true, Ordering::Relaxed);
+        let result = attempt.await;
+        let refused = result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Unavailable);
+        if refused || result.is_ok() {
+            self.0.store(before, Ordering::Relaxed);
         }
+        result
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

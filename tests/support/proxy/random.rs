@@ -33,7 +33,7 @@ impl Random {
     /// What happens to this request, if anything.
     pub(super) fn effect(&mut self, head: &Head) -> Option<Effect> {
         // Always three draws, so that one request's luck does not depend on what the ones before it were.
-        let (luck, which, place) = (self.next(), self.below(20), self.next());
+        let (luck, which, place) = (self.next(), self.below(22), self.next());
         if (luck >> 11) as f64 / (1_u64 << 53) as f64 >= self.probability {
             return None;
         }
@@ -56,7 +56,14 @@ impl Random {
             13..=14 => Effect::Answer(Answer::s3(503, "SlowDown")),
             15 => Effect::Answer(Answer::s3(429, "TooManyRequests").header("retry-after", "1")),
             16 => Effect::Replace(Answer::s3(500, "InternalError")),
-            _ => corrupt,
+            17..=19 => corrupt,
+            // What no patience helps against, and so has to be cleaned up after.
+            _ => match operation {
+                "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" | "PutObject" => {
+                    Effect::Answer(Answer::s3(403, "AccessDenied"))
+                }
+                _ => Effect::DropReply,
+            },
         })
     }
 }

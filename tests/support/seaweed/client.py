@@ -86,6 +86,10 @@ def begin(bucket, key, body):
     return upload
 
 
+def abort(bucket, key, upload):
+    client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+
 def delete(bucket, key):
     client.delete_object(Bucket=bucket, Key=key)
 
