@@ -65,12 +65,6 @@ impl Desk {
         self.ask(&[&["--client", "client.json"], args].concat())
     }
 
-    /// The credentials file, which only its owner may read.
-    fn permission(&self, path: &Path) -> Value {
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-    }
-
     /// Stores and reads with the credentials in `path`.
     fn works(&self, path: &Path, folder: &str) {
         let mut config = DriveConfig::new(folder);
@@ -84,6 +78,12 @@ impl Desk {
             assert_eq!(service.read(&key, 0..5).await.unwrap(), "hello");
         });
     }
+}
+
+/// The credentials file, which only its owner may read.
+fn permission(path: &Path) -> Value {
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 impl Asking {
@@ -196,11 +196,11 @@ fn a_browser_on_this_computer_gives_permission() {
     assert!(status == 200 && page.contains("Thank you"), "{page}");
     let ended = asking.wait();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let permission = desk.permission(&desk.usual());
-    assert_eq!(permission["type"], "pgkeep_gdrive_user");
-    assert_eq!(permission["account"], "somebody@example.com");
-    ended.tells_no_secret(&permission);
-    let folder = permission["folder_id"].as_str().unwrap();
+    let kept = permission(&desk.usual());
+    assert_eq!(kept["type"], "pgkeep_gdrive_user");
+    assert_eq!(kept["account"], "somebody@example.com");
+    ended.tells_no_secret(&kept);
+    let folder = kept["folder_id"].as_str().unwrap();
     assert!(
         ended.stdout.contains("[destination.gdrive]") && ended.stdout.contains(&format!("folder_id = \"{folder}\""))
     );
@@ -217,10 +217,10 @@ fn a_browser_elsewhere_gives_permission_by_what_is_pasted() {
     let ended = asking.wait();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let file = desk.home.path().join("other/g.json");
-    let permission = desk.permission(&file);
-    ended.tells_no_secret(&permission);
+    let kept = permission(&file);
+    ended.tells_no_secret(&kept);
     assert!(ended.stdout.contains(&format!("credentials = {{ file = \"{}\" }}", file.display())), "{}", ended.stdout);
-    desk.works(&file, permission["folder_id"].as_str().unwrap());
+    desk.works(&file, kept["folder_id"].as_str().unwrap());
 }
 
 /// After seven days, or a new password: the same client and the same folder, without having to name them.
@@ -230,7 +230,7 @@ fn permission_that_is_given_again_leads_to_the_same_folder() {
     let asking = desk.with_client(&[]);
     browse(&asking.url());
     assert_eq!(asking.wait().code, 0);
-    let first = desk.permission(&desk.usual());
+    let first = permission(&desk.usual());
     desk.works(&desk.usual(), first["folder_id"].as_str().unwrap());
     desk.drive.revoke();
     let auth = format!("{}/auth", desk.drive.endpoint());
@@ -238,7 +238,7 @@ fn permission_that_is_given_again_leads_to_the_same_folder() {
     browse(&asking.url());
     let ended = asking.wait();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let second = desk.permission(&desk.usual());
+    let second = permission(&desk.usual());
     assert_eq!(first["folder_id"], second["folder_id"]);
     assert_ne!(first["refresh_token"], second["refresh_token"]);
     desk.works(&desk.usual(), second["folder_id"].as_str().unwrap());
@@ -261,7 +261,7 @@ fn a_client_may_be_given_by_id_and_secret() {
     let told: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(told["account"], "somebody@example.com");
     assert_eq!(told["folder"], "pgkeep backups");
-    ended.tells_no_secret(&desk.permission(&desk.usual()));
+    ended.tells_no_secret(&permission(&desk.usual()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use chrono::Utc;
 use pgkeep::cancel::Cancel;
 use pgkeep::config::DriveConfig;
 use pgkeep::destination::{Backoff, Destination, Drive as Service, Key, Remote, Retrying, Stored, Verdict};
@@ -331,6 +332,9 @@ async fn of_several_files_of_one_name_the_oldest_counts_and_all_are_deleted() {
     let (place, folder) = shared(&drive);
     place.put(&key("a/x"), Bytes::from_static(b"first")).await.unwrap();
     let parent = drive.files(&folder).into_iter().find(|file| file.is_folder).unwrap().id;
+    // Drive tells milliseconds; of files of the same one the id decides, which is random.
+    let made = Utc::now().timestamp_millis();
+    support::wait_until("the next millisecond", || Utc::now().timestamp_millis() > made);
     drive.insert(&parent, "x", b"a second one");
     drive.insert(&parent, "X", b"another name");
     assert_eq!(place.head(&key("a/x")).await.unwrap().bytes, 5);

@@ -92,7 +92,11 @@ impl Service for Drive {
         let publisher = self.publisher().await?;
         if bytes.len() > LARGEST_SMALL {
             let mut upload = self.upload(key, bytes.len() as u64).await?;
-            upload.write(bytes).await?;
+            if let Err(error) = upload.write(bytes).await {
+                // What it could not clean up is never seen, and Drive forgets it after a week.
+                drop(upload.abort().await);
+                return Err(error);
+            }
             return upload.complete().await.map(|_| ());
         }
         publisher.create(key, &bytes).await

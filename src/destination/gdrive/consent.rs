@@ -82,10 +82,12 @@ impl App {
                 "in Google's console, under Clients, create an OAuth client of the type \"Desktop app\" and download its JSON",
             )
         };
-        if std::fs::metadata(path).doing(doing)?.len() > LARGEST_FILE {
+        let missing =
+            |error: Error| error.hint("name the JSON file of the client that Google's console let you download");
+        if std::fs::metadata(path).doing(doing).map_err(missing)?.len() > LARGEST_FILE {
             return Err(wrong("it is too large for a client"));
         }
-        let text = Secret::new(std::fs::read_to_string(path).doing(doing)?);
+        let text = Secret::new(std::fs::read_to_string(path).doing(doing).map_err(missing)?);
         // The parser's own message may repeat the secret.
         let console: Console = serde_json::from_str(text.expose()).map_err(|_| wrong("it is no JSON of a client"))?;
         let client = match (console.installed, console.web) {
@@ -130,7 +132,8 @@ impl Waiting {
                 return Err(Error::new(
                     ErrorKind::Config,
                     "an address of the client is neither https nor of this computer",
-                ));
+                )
+                .hint("take the JSON of the client from Google's console as it is"));
             }
         }
         let loopback = if browser { Some(Loopback::listen().await?) } else { None };
