@@ -98,11 +98,12 @@ fn obscured(password: &str) -> String {
 }
 
 fn place(config: &RcloneConfig) -> Place {
-    place_until(config, Cancel::new())
+    place_until(config, Duration::from_secs(3), Cancel::new())
 }
 
-fn place_until(config: &RcloneConfig, cancel: Cancel) -> Place {
-    let backoff = Backoff::new(Duration::from_secs(3), cancel);
+/// A destination that gives up after `patience`.
+fn place_until(config: &RcloneConfig, patience: Duration, cancel: Cancel) -> Place {
+    let backoff = Backoff::new(patience, cancel);
     Remote::new(Retrying::new(Rclone::new("away", config.clone(), backoff.clone()), backoff))
 }
 
@@ -130,6 +131,7 @@ async fn an_rclone_that_is_not_there_too_old_or_something_else_is_told() {
     missing.config.program = Some("/no/such/rclone".into());
     let error = missing.place().check_writable().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.to_string().contains("/no/such/rclone"), "{error:?}");
     assert!(error.hint_text().unwrap().contains("https://rclone.org/install/"), "{error:?}");
 
     let old = Local::new().faked("echo 'rclone v1.53.3-DEV'");
@@ -271,11 +273,12 @@ async fn an_answer_that_is_lost_is_settled_by_asking() {
     let refused = "if [ \"$1\" = moveto ] && mkdir \"$HERE/asked\" 2>/dev/null; then exit 5; fi\nexec \"$REAL\" \"$@\"";
     for script in [lost, refused] {
         let local = Local::new().faked(script);
-        let stored = store(&local.place(), DATA, b"hello").await.unwrap();
+        let patient = |local: &Local| place_until(&local.config, Duration::from_secs(60), Cancel::new());
+        let stored = store(&patient(&local), DATA, b"hello").await.unwrap();
         assert_eq!(stored.bytes, 5);
         assert_eq!(local.files(), [local.home.path().join("files").join(DATA)]);
         let local = Local::new().faked(script);
-        local.place().put(&key(DATA), Bytes::from_static(b"hello")).await.unwrap();
+        patient(&local).put(&key(DATA), Bytes::from_static(b"hello")).await.unwrap();
         assert_eq!(local.files(), [local.home.path().join("files").join(DATA)]);
     }
 }
@@ -326,7 +329,7 @@ async fn a_stop_kills_rclone_and_deletes_what_it_wrote() {
     let local = Local::new();
     let marker = local.home.path().to_str().unwrap().to_owned();
     let cancel = Cancel::new();
-    let place = place_until(&local.config, cancel.clone());
+    let place = place_until(&local.config, Duration::from_secs(60), cancel.clone());
     let mut upload = place.upload(&key(DATA), 0).await.unwrap();
     upload.write(Bytes::from(vec![7; 3 << 20])).await.unwrap();
     support::wait_until("rclone's file", || !local.files().is_empty());

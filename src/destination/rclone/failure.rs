@@ -100,7 +100,7 @@ impl Failure {
     /// What `status` means.
     pub(super) fn of(status: &Status) -> Self {
         let messages = messages(&status.stderr);
-        let reason = reason(&messages).unwrap_or_else(|| status.describe());
+        let reason = reason(&messages, &status.describe());
         Self { kind: kind(status.exit.code(), &messages), reason }
     }
 
@@ -131,6 +131,10 @@ fn kind(code: Option<i32>, messages: &[(Weight, String)]) -> ErrorKind {
     let said = said.collect::<Vec<_>>().join("\n");
     if said.contains("unknown flag") || said.contains("invalid argument \"") {
         return ErrorKind::Config;
+    }
+    // A fault of rclone's own also exits with 2.
+    if said.contains("panic: ") {
+        return ErrorKind::Failed;
     }
     for (kind, words) in WORDS {
         if words.iter().any(|word| said.contains(word)) {
@@ -193,17 +197,20 @@ fn text_line(line: &str) -> (String, String) {
         }
     }
     // Without a word it is what rclone says before it exits, or its usage.
-    let level = if stamp.is_some() || rest.starts_with("Fatal error: ") || rest.starts_with("pgkeep: ") {
-        "critical"
-    } else {
-        "notice"
-    };
+    let last = ["Fatal error: ", "panic: ", "pgkeep: "].iter().any(|begin| rest.starts_with(begin));
+    let level = if stamp.is_some() || last { "critical" } else { "notice" };
     (level.to_owned(), rest.to_owned())
 }
 
-/// The last of the weightiest lines, without what rclone puts before it.
-fn reason(messages: &[(Weight, String)]) -> Option<String> {
-    let (_, message) = messages.iter().max_by_key(|(weight, _)| *weight)?;
+/// The last of the weightiest lines, without what rclone puts before it; `end` is how it ended, for when it said nothing of
+/// that.
+fn reason(messages: &[(Weight, String)], end: &str) -> String {
+    let Some((weight, message)) = messages.iter().max_by_key(|(weight, _)| *weight) else {
+        return end.to_owned();
+    };
+    if *weight == Weight::Aside {
+        return format!("{end}, after {message:?}");
+    }
     let mut rest = message.trim();
     if let Some(after) = rest.strip_prefix("Fatal error: ") {
         rest = after;
@@ -216,8 +223,7 @@ fn reason(messages: &[(Weight, String)]) -> Option<String> {
             rest = why.strip_prefix("last error was: ").unwrap_or(why);
         }
     }
-    let short: String = rest.chars().take(600).collect();
-    (!short.is_empty()).then_some(short)
+    rest.chars().take(600).collect()
 }
 
 /// Cuts URLs down to their host: the rest may be a signature or the address of an upload, which anybody could use.
@@ -247,7 +253,7 @@ mod tests {
 
     fn of(code: i32, stderr: &str) -> (ErrorKind, String) {
         let messages = messages(stderr);
-        (kind(Some(code), &messages), reason(&messages).unwrap_or_default())
+        (kind(Some(code), &messages), reason(&messages, "exit code"))
     }
 
     const ASIDE: &str =
@@ -315,11 +321,27 @@ mod tests {
                 ErrorKind::Failed,
                 "Get \"https://box.example.com/...\": x509: certificate signed by unknown authority",
             ),
-            (1, json("Failed to rcat: googleapi: Error 403: Rate Limit Exceeded, forbidden"), ErrorKind::Unavailable,
-                "googleapi: Error 403: Rate Limit Exceeded, forbidden"),
+            (
+                1,
+                json("Failed to rcat: googleapi: Error 403: Rate Limit Exceeded, forbidden"),
+                ErrorKind::Unavailable,
+                "googleapi: Error 403: Rate Limit Exceeded, forbidden",
+            ),
+            (
+                2,
+                "panic: runtime error: invalid memory address\n[signal SIGSEGV]\n\ngoroutine 1 [running]:\n".to_owned(),
+                ErrorKind::Failed,
+                "panic: runtime error: invalid memory address",
+            ),
         ] {
             assert_eq!(of(code, &stderr), (kind, reason.to_owned()));
         }
+    }
+
+    #[test]
+    fn an_end_without_words_is_told_all_the_same() {
+        assert_eq!(reason(&[], "killed by SIGKILL"), "killed by SIGKILL");
+        assert!(reason(&messages(ASIDE), "exit code 9").starts_with("exit code 9, after \"No host key"));
     }
 
     #[test]

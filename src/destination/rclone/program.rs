@@ -68,7 +68,11 @@ impl Program {
             .hint("mend `config` in the destination, or make the file with `rclone config`"));
         }
         let path = match &config.program {
-            Some(path) => path.clone(),
+            Some(path) if path.is_file() => path.clone(),
+            Some(path) => {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no program {}", path.display()))
+                    .hint("mend `program` in the destination, or install rclone from https://rclone.org/install/"));
+            }
             None => search(&std::env::var_os("PATH").unwrap_or_default()).ok_or_else(not_installed)?,
         };
         let password = match config.config_password.clone() {

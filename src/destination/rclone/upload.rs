@@ -158,7 +158,7 @@ impl RcloneUpload {
         let there = self.place.look(&self.written, &self.key).await?;
         match (there.first, there.second) {
             (false, true) => Ok(()),
-            (true, false) | (false, false) => Err(renamed.err().unwrap_or_else(|| {
+            (_, false) => Err(renamed.err().unwrap_or_else(|| {
                 Error::new(ErrorKind::Unavailable, format!("{} was renamed and is not there", self.key))
             })),
             // Perhaps it was copied, and only the original could not be deleted.
