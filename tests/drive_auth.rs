@@ -1,12 +1,14 @@
 //! `pgkeep auth gdrive` as people use it: the built program, a browser that follows redirects, and a Google that is strict.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod services;
 mod support;
 
 use pgkeep::cancel::Cancel;
 use pgkeep::config::{DriveConfig, SecretRef};
 use pgkeep::destination::{Backoff, Drive as Service, Key, Service as _};
 use serde_json::Value;
+use services::Drive;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use support::{Drive, wait_until};
+use support::wait_until;
 use tempfile::TempDir;
 
 /// A person's computer: a home, and the client's file from Google's console.

@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod contract;
+mod services;
 mod support;
 
 use contract::Any;
 use pgkeep::cancel::Cancel;
 use pgkeep::config::DriveConfig;
 use pgkeep::destination::{Backoff, Drive as Service, Remote, Retrying};
+use services::{Drive, Wrong};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Drive, Wrong};
 
 /// A destination as pgkeep makes it, with small chunks so that uploads have many.
 fn destination(mut config: DriveConfig) -> Any {

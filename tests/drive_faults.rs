@@ -1,6 +1,7 @@
 //! What goes wrong with Google Drive, one fault a test: nothing half-stored, nothing twice, and an error that says what to do.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod services;
 mod support;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use pgkeep::cancel::Cancel;
 use pgkeep::config::DriveConfig;
 use pgkeep::destination::{Backoff, Destination, Drive as Service, Key, Remote, Retrying, Stored, Verdict};
 use pgkeep::error::{Error, ErrorKind, Result};
+use services::{Drive, DriveFault, Wrong};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use support::{Drive, DriveFault, Wrong};
 
 const CHUNK: usize = 256 << 10;
 

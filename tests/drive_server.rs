@@ -1,6 +1,7 @@
 //! The Drive server of the tests, held against Google's own client, and what it must refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod services;
 mod support;
 
 use std::path::PathBuf;
@@ -8,8 +9,8 @@ use std::process::Command;
 
 use pgkeep::config::SecretRef;
 use serde_json::Value;
+use services::Drive;
 use sha2::{Digest, Sha256};
-use support::Drive;
 
 /// The Python in which scripts/test.sh installs Google's client.
 fn python() -> PathBuf {
@@ -38,7 +39,7 @@ fn googles_client_agrees_as_a_user() {
 
 fn googles_client_agrees(drive: &Drive, folder: &str) {
     let Some(SecretRef::File(credentials)) = drive.config(folder).credentials else { panic!("no file") };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/drive_client.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/drive_client.py");
     let mut client = Command::new(python());
     let output = client.arg(script).arg(drive.endpoint()).arg(credentials).arg(folder).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod drive_client;
+mod services;
 mod support;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use drive_client::{Client, UNIT, good, refused, said, stored};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use support::{Drive, DriveFault, Wrong};
+use services::{Drive, DriveFault, Wrong};
 
 const ALL: &str = "supportsAllDrives=true&includeItemsFromAllDrives=true";
 

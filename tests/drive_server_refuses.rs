@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod drive_client;
+mod services;
 mod support;
 
 use drive_client::{Client, UNIT, good, refused, said, stored, token};
 use jsonwebtoken::Header;
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Drive, DriveFault, Wrong};
+use services::{Drive, DriveFault, Wrong};
 
 #[tokio::test]
 async fn tokens() {

@@ -3,14 +3,16 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
 use serde_json::{Value, json};
+use services::{Drive, S3s, Seaweed, Sftp, Webdav};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
-use support::{Configured, Drive, Pgkeep, Postgres, S3s, Seaweed, Sftp, Webdav, assert_same_dump};
+use support::{Configured, Pgkeep, Postgres, assert_same_dump};
 
 const MAJOR: u32 = 17;
 
@@ -56,9 +58,9 @@ fn drive(work: &Path) -> Place {
     );
     let endpoint = server.endpoint().to_owned();
     // Google's own client, in a process of its own.
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/drive_get.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/drive_get.py");
     let stranger = Box::new(move |key: &str| {
-        printed(Command::new(support::python()).args([script, &endpoint]).arg(&credentials).args([&folder, key]))
+        printed(Command::new(services::python()).args([script, &endpoint]).arg(&credentials).args([&folder, key]))
     });
     Place { name: "drive", toml, stranger, _keep: Some(Box::new(server)) }
 }
@@ -92,7 +94,7 @@ fn folder(work: &Path) -> Place {
 fn rclone_cat(remote: &str, config: &Path) -> Box<dyn Fn(&str) -> Vec<u8>> {
     let (remote, config) = (remote.to_owned(), config.to_owned());
     Box::new(move |key: &str| {
-        let mut command = Command::new(support::rclone());
+        let mut command = Command::new(services::rclone());
         printed(command.arg("--config").arg(&config).args(["cat", &format!("{remote}/{key}")]))
     })
 }
@@ -105,7 +107,7 @@ fn printed(command: &mut Command) -> Vec<u8> {
 }
 
 fn rclone_toml(remote: &str, config: &Path) -> String {
-    let program = support::rclone();
+    let program = services::rclone();
     format!(
         "type = 'rclone'\nremote = '{remote}'\nconfig = '{}'\nprogram = '{}'\n",
         config.display(),

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod services;
 mod support;
 
 use bytes::Bytes;
@@ -11,11 +12,12 @@ use pgkeep::config::{RcloneConfig, SecretRef};
 use pgkeep::destination::{Backoff, Destination, Key, Rclone, Remote, Retrying, Verdict};
 use pgkeep::error::ErrorKind;
 use pgkeep::secret::Secret;
+use services::{Sftp, Webdav};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Disk, Sftp, Webdav};
+use support::Disk;
 use tempfile::TempDir;
 
 type Place = Remote<Retrying<Rclone>>;
@@ -61,7 +63,7 @@ impl Local {
         let path = home.path().join("rclone.conf");
         std::fs::write(&path, text).unwrap();
         let mut config = RcloneConfig::new("disk:");
-        config.program = Some(support::rclone());
+        config.program = Some(services::rclone());
         config.config = Some(path);
         Self { home, config }
     }
@@ -69,7 +71,7 @@ impl Local {
     /// Puts a shell script before rclone: `$REAL` is the program, `$HERE` a folder of the script's own.
     fn faked(mut self, script: &str) -> Self {
         let path = self.home.path().join("rclone");
-        let real = support::rclone();
+        let real = services::rclone();
         let text = format!("#!/bin/sh\nREAL='{}'\nHERE='{}'\n{script}\n", real.display(), self.home.path().display());
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -92,7 +94,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
 }
 
 fn obscured(password: &str) -> String {
-    let output = Command::new(support::rclone()).args(["obscure", password]).output().unwrap();
+    let output = Command::new(services::rclone()).args(["obscure", password]).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -107,9 +109,9 @@ fn place_until(config: &RcloneConfig, patience: Duration, cancel: Cancel) -> Pla
     Remote::new(Retrying::new(Rclone::new("away", config.clone(), backoff.clone()), backoff))
 }
 
-fn served(server: &support::Serving) -> RcloneConfig {
+fn served(server: &services::Serving) -> RcloneConfig {
     let mut config = RcloneConfig::new(server.remote());
-    config.program = Some(support::rclone());
+    config.program = Some(services::rclone());
     config.config = Some(server.config());
     config
 }
@@ -189,7 +191,7 @@ async fn a_wrong_password_is_not_tried_again_and_a_server_that_is_gone_is() {
         assert!(error.hint_text().unwrap().contains("rclone config"), "{error:?}");
 
         let mut gone = served(server);
-        let [port] = support::free_ports();
+        let [port] = services::free_ports();
         gone.config = Some(server.config_at(&format!("127.0.0.1:{port}")));
         let error = place(&gone).check_writable().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
@@ -385,7 +387,7 @@ async fn the_configurations_password_is_seen_by_rclone_alone() {
 
 /// Encrypts an rclone.conf, as `rclone config` does when it is asked to.
 fn encrypt(path: &Path, password: &str) {
-    let mut command = Command::new(support::rclone());
+    let mut command = Command::new(services::rclone());
     command.arg("--config").arg(path).args(["config", "encryption", "set"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), format!("{password}\n{password}\n").as_bytes()).unwrap();

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use chrono::{TimeDelta, Utc};
 use pgkeep::config::{Patience, S3Config, SecretRef};
 use pgkeep::destination::{Destination, Key};
 use pgkeep::error::{Error, ErrorKind};
+use services::{Answer, Fault, Proxy, Seaweed, s3_destination};
 use std::time::{Duration, Instant};
-use support::{Answer, Fault, Proxy, Seaweed, s3_destination};
 
 const DIR: &str = "job/app/20261122T020000Z-7f3a";
 const DATA: &str = "job/app/20261122T020000Z-7f3a/app_20261122_020000.sql.gz";
@@ -321,7 +322,7 @@ async fn keys_that_expired_are_read_again_where_that_may_give_others() {
     let folder = support::temp_dir();
     let count = folder.path().join("count");
     // A command that tells keys, as one that fetches temporary ones does.
-    let script = format!("echo x >>{}; printf %s {}", count.display(), support::SECRET_KEY);
+    let script = format!("echo x >>{}; printf %s {}", count.display(), services::SECRET_KEY);
     let command = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     config.keys.as_mut().unwrap().secret_access_key = SecretRef::Command(command);
     let bytes = body(THREE_PARTS);

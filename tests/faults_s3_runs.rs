@@ -3,12 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
 use nix::sys::signal::Signal;
+use services::{Answer, Fault, Proxy, Seaweed};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use support::{Answer, Configured, Fault, Pgkeep, Postgres, Proxy, Running, Seaweed};
+use support::{Configured, Pgkeep, Postgres, Running};
 
 /// A database whose data file has three parts of 5 MiB. Nobody changes it.
 fn shop() -> &'static str {

@@ -2,12 +2,13 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
+use services::{Answer, Fault, Proxy};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use support::{Answer, Fault, Proxy};
 
 /// Bytes that differ everywhere.
 fn bytes(length: usize) -> Vec<u8> {

@@ -2,10 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
+use services::{Fault, Proxy, Seaweed, SeaweedCluster, Serving, Sftp, Webdav};
 use std::process::{Command, Stdio};
-use support::{Fault, Proxy, Seaweed, SeaweedCluster, Serving, Sftp, Webdav};
 
 /// Bytes that compress badly and differ everywhere.
 fn bytes(length: usize) -> Vec<u8> {
@@ -14,9 +15,9 @@ fn bytes(length: usize) -> Vec<u8> {
 
 /// rclone's own S3 client, with parts of 5 MiB, at `endpoint`.
 fn rclone_s3(endpoint: &str, args: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(support::rclone());
+    let mut command = Command::new(services::rclone());
     command.env_clear().env("HOME", "/nonexistent").args(["--config", "", "--s3-provider", "SeaweedFS"]);
-    command.args(["--s3-access-key-id", support::ACCESS_KEY, "--s3-secret-access-key", support::SECRET_KEY]);
+    command.args(["--s3-access-key-id", services::ACCESS_KEY, "--s3-secret-access-key", services::SECRET_KEY]);
     command.args(["--s3-endpoint", endpoint, "--s3-region", "us-east-1", "--s3-chunk-size", "5Mi"]);
     command.args(["--s3-upload-cutoff", "5Mi", "--s3-no-check-bucket", "--retries", "1", "--low-level-retries", "1"]);
     let output = command.args(args).stdin(Stdio::null()).output().expect("rclone");
@@ -135,14 +136,14 @@ fn serves(server: &Serving) {
     let stranger = std::fs::read_to_string(server.config()).unwrap().replace("keeper", "stranger");
     let config = folder.path().join("stranger.conf");
     std::fs::write(&config, stranger).unwrap();
-    let mut command = Command::new(support::rclone());
+    let mut command = Command::new(services::rclone());
     command.env("HOME", folder.path()).args(["--retries", "1", "--low-level-retries", "1", "--config"]);
     let output = command.arg(&config).args(["lsf", &server.remote()]).output().unwrap();
     assert!(!output.status.success());
 
     // Through a proxy it is the same place.
     let proxy = Proxy::tcp(&server.address());
-    let mut command = Command::new(support::rclone());
+    let mut command = Command::new(services::rclone());
     command.env("HOME", folder.path()).arg("--config").arg(server.config_at(&proxy.address()));
     let output = command.args(["lsf", "-R", "--files-only", &server.remote()]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "a b/ü.bin\n");

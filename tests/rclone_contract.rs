@@ -3,17 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod contract;
+mod services;
 mod support;
 
 use contract::Any;
 use pgkeep::cancel::Cancel;
 use pgkeep::config::RcloneConfig;
 use pgkeep::destination::{Backoff, Rclone, Remote, Retrying};
+use services::{Sftp, Webdav};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use support::{Sftp, Webdav};
 
 /// Holds the remote of `config` to the contract, a new folder below `remote` each time.
 async fn holds(remote: &str, config: &Path, options: &[&str]) {
@@ -21,7 +22,7 @@ async fn holds(remote: &str, config: &Path, options: &[&str]) {
     contract::holds(|| async {
         let folder = format!("{remote}/{}", next.fetch_add(1, Ordering::Relaxed));
         let mut described = RcloneConfig::new(folder);
-        described.program = Some(support::rclone());
+        described.program = Some(services::rclone());
         described.config = Some(config.to_owned());
         described.options = options.iter().map(|&option| option.to_owned()).collect();
         let backoff = Backoff::new(Duration::from_secs(60), Cancel::new());

@@ -2,9 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
-use support::{Configured, Fault, Postgres, Proxy, Seaweed, SeaweedCluster};
+use services::{Fault, Proxy, Seaweed, SeaweedCluster};
+use support::{Configured, Postgres};
 
 #[test]
 fn a_server_that_dies_in_mid_upload_costs_no_backup() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod contract;
+mod services;
 mod support;
 
 use bytes::Bytes;
@@ -12,9 +13,9 @@ use pgkeep::config::{S3Check, S3Checksums, S3Config, S3Keys, S3Lock, SecretRef};
 use pgkeep::destination::{Backoff, Finding, Key, Remote, Retrying, S3, Service, Stored, Verdict};
 use pgkeep::error::ErrorKind;
 use pgkeep::secret::Secret;
+use services::{Quirks, S3s};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Quirks, S3s};
 
 const MIB: usize = 1 << 20;
 const DATA_NAME: &str = "job/app/20261122T020000Z-7f3a/app_20261122_020000.sql.gz";

@@ -3,14 +3,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
+mod services;
 mod support;
 
 use bytes::Bytes;
 use pgkeep::config::Patience;
 use pgkeep::destination::{Destination, Key};
 use pgkeep::error::Error;
+use services::{Fault, Proxy, Seaweed, s3_destination};
 use std::time::Duration;
-use support::{Fault, Proxy, Seaweed, s3_destination};
 
 /// How many faults each test injects, of which there are four.
 const FAULTS: usize = 50;

@@ -1,7 +1,7 @@
 //! A plain HTTP client of the Drive server, for the tests of the server itself.
 #![allow(clippy::unwrap_used, dead_code)]
 
-use crate::support::Drive;
+use crate::services::Drive;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};

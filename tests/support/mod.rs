@@ -1,5 +1,5 @@
-//! The fixture of the integration tests: real servers of PostgreSQL, S3, WebDAV and SFTP, a proxy for faults between, the
-//! pgkeep program, and a look at what is left behind.
+//! The fixture of the integration tests: real PostgreSQL servers, the pgkeep program, and a look at what is left behind.
+//! Servers of storage are in `tests/services`.
 //!
 //! ```ignore
 //! mod support;
@@ -22,36 +22,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod disk;
-mod drive;
 mod files;
 mod forge;
-mod postgres;
-mod processes;
+pub(crate) mod postgres;
+pub(crate) mod processes;
 mod program;
-mod proxy;
-mod rclone;
-mod s3s;
 mod scene;
-mod seaweed;
 mod stored;
 mod tcp;
-mod tools;
 
 pub use disk::Disk;
-pub use drive::{Drive, DriveFault, DriveFile, Logged, OpenSession, Wrong};
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
 pub use forge::{Forged, Numbers};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, peak_memory, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};
-pub use proxy::{Answer, Fault, Injected, Proxy, Request};
-pub use rclone::{Serving, Sftp, Webdav, rclone};
-pub use s3s::{Held, Quirks, S3s};
 pub use scene::{Scene, Session};
-pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster, s3_destination};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
 pub use tcp::tcp_port_of;
-pub use tools::{free_ports, python, tool};
 
 /// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.
 macro_rules! each_major {

@@ -258,7 +258,7 @@ pub fn bin_dir(version: &str) -> PathBuf {
 }
 
 /// Where scripts/test.sh keeps what it downloads, and the fixture its templates.
-pub(super) fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     if Uid::effective().is_root() {
         return PathBuf::from("/var/cache/pgkeep-tests");
     }

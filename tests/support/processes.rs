@@ -12,7 +12,7 @@ pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
 }
 
 /// Waits until `happened` is true, for `limit` at most; says whether it was.
-pub(super) fn wait_until_within(limit: Duration, mut happened: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until_within(limit: Duration, mut happened: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     loop {
         if happened() {

@@ -1,7 +1,7 @@
 //! Google Drive in this process: a strict server for tests, as no emulator of it exists.
 //!
 //! ```ignore
-//! let drive = support::Drive::start();
+//! let drive = services::Drive::start();
 //! let folder = drive.shared_folder();                      // on a shared drive, for the service account
 //! let config = drive.config(&folder);                      // what pgkeep needs to go there
 //! drive.fault(DriveFault::new(Wrong::Refused(503, "backendError")).on("PUT", "upload_id=").nth(2));

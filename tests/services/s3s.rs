@@ -3,7 +3,7 @@
 //! services that are not. `S3s::on_files` serves `s3s-fs` instead: other people's storage, which knows no conditions and
 //! keeps no checksums.
 
-use super::temp_dir;
+use crate::support::temp_dir;
 use axum::Router;
 use axum::extract::Request;
 use base64::Engine;

@@ -209,7 +209,7 @@ impl Seaweed {
     /// Stores an object as soon as the server is able to; for after a volume server was killed.
     pub fn put_when_possible(&self, bucket: &str, key: &str, bytes: &[u8]) {
         let put = json!([bucket, key, hex::encode(bytes)]);
-        super::wait_until("the cluster to store", || self.client().ask("put", &put).is_ok());
+        crate::support::wait_until("the cluster to store", || self.client().ask("put", &put).is_ok());
     }
 
     /// The servers' processes.

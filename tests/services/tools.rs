@@ -4,8 +4,8 @@
 //! (returns, panics or is killed), then kills the server and removes its folder. Should that shell be killed too, the
 //! kernel kills the server (`setpriv --pdeathsig`).
 
-use super::postgres::cache;
-use super::processes::wait_until_within;
+use crate::support::postgres::cache;
+use crate::support::processes::wait_until_within;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -109,7 +109,7 @@ impl Served {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        self.pid().is_some_and(super::is_running)
+        self.pid().is_some_and(crate::support::is_running)
     }
 
     /// The server's process.

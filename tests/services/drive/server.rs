@@ -28,7 +28,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(world: World) -> Self {
-        Self { world: Mutex::new(world), folder: super::super::temp_dir() }
+        Self { world: Mutex::new(world), folder: crate::support::temp_dir() }
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
