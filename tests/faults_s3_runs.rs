@@ -161,7 +161,7 @@ fn what_a_killed_run_left_is_swept_by_the_next_one_and_what_others_left_is_not()
         server.put(bucket, &format!("{place}/.in-progress"), mark.as_bytes());
         server.put(bucket, &format!("{place}/globals.sql.gz"), b"x");
         let upload = format!("{place}/app_20261101_000000.sql.gz");
-        let id = server.begin_upload(bucket, &upload, &[7; 5 << 20]);
+        let id = server.begin_upload(bucket, &upload, &vec![7; 5 << 20]);
         others.push((upload, id));
     }
     others.sort();
