@@ -7,7 +7,7 @@ mod services;
 mod support;
 
 use serde_json::{Value, json};
-use services::{Drive, S3s, Seaweed, Sftp, Webdav};
+use services::{Drive, Fault, Proxy, S3s, Seaweed, Sftp, Webdav};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -311,4 +311,36 @@ fn thousands_of_tables_and_a_large_one_to_four_places_at_once() {
     job.list_and_verify();
     job.restores_from("seaweed");
     job.drills_from("drive");
+}
+
+/// One of four places takes two megabytes a second: pg_dump waits for it, and what waits does not pile up.
+#[test]
+fn a_slow_destination_slows_the_dump_and_fills_no_memory() {
+    let (server, work) = (Postgres::shared(MAJOR), work());
+    let db = server.create_db("slow");
+    let note = "(SELECT string_agg(md5(random()::text || i || j), '') FROM generate_series(1, 32) j)";
+    server.psql(&db, &format!("CREATE TABLE t AS SELECT i AS id, {note} AS note FROM generate_series(1, 40000) i"));
+    let slow = Seaweed::shared();
+    let bucket = slow.bucket();
+    let proxy = Proxy::to(&slow.address());
+    let injected = proxy.inject(Fault::slow(2_000_000).operation("UploadPart").always());
+    let far = Place {
+        name: "far",
+        toml: Seaweed::toml_at(&proxy.endpoint(), &bucket),
+        stranger: Box::new(move |key: &str| slow.get(&bucket, key)),
+        _keep: None,
+    };
+    let job = Job::new(server, &db, vec![folder(work.path()), drive(work.path()), webdav(), far]);
+    let begin = std::time::Instant::now();
+    let mut running = job.pgkeep(["backup", "now", "shop", "--json"]).spawn();
+    let peak = support::peak_memory(&mut running);
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let answer: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let stored = answer["backups"][0]["stored_bytes"].as_u64().unwrap();
+    assert!(stored > 20_000_000 && injected.happened() >= 2, "{stored} bytes in {} parts", injected.happened());
+    // Four parts go at two megabytes a second each.
+    assert!(begin.elapsed().as_secs_f64() > stored as f64 / 8_000_000.0, "{:?}", begin.elapsed());
+    assert!(peak < (128 + 5 * 8 + 2 * 8) << 20, "{} MiB", peak >> 20);
+    job.list_and_verify();
 }

@@ -94,10 +94,11 @@ pub fn peak_memory(running: &mut super::Running) -> u64 {
     let peak = |text: &str| {
         text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
     };
-    wait_until("the end", || {
+    let ended = wait_until_within(Duration::from_secs(300), || {
         most = most.max(peak(&std::fs::read_to_string(&status).unwrap_or_default()).unwrap_or(0));
         running.has_ended()
     });
+    assert!(ended, "it still runs");
     assert!(most > 0, "its memory was never seen");
     most << 10
 }
