@@ -165,6 +165,22 @@ async fn an_answer_of_failure_to_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_done_long_after_it_was_given_up() {
+    let scene = Scene::new();
+    let (large, small) = (body(THREE_PARTS), body(100_000));
+    let late = || Fault::late(scene.patience.timeout + Duration::from_secs(2));
+    let injected =
+        ["UploadPart", "CompleteMultipartUpload", "PutObject"].map(|step| scene.proxy.inject(late().operation(step)));
+    scene.upload("job/large", &large).await.unwrap();
+    scene.upload("job/small", &small).await.unwrap();
+    assert!(injected.iter().all(|fault| fault.happened() == 1));
+    support::wait_until("the late ones to be answered", || {
+        scene.proxy.requests().iter().all(|request| request.fault.is_none() || request.server_status.is_some())
+    });
+    scene.holds(&[("job/large", &large), ("job/small", &small)]);
+}
+
+#[tokio::test]
 async fn a_service_that_refuses_connections_for_a_while() {
     let scene = Scene::new();
     let bytes = body(THREE_PARTS);

@@ -168,6 +168,16 @@ fn a_dropped_reply_was_a_request_that_arrived() {
 }
 
 #[test]
+fn a_late_request_arrives_after_its_client_has_gone() {
+    let server = Keeper::new(b"thanks".to_vec());
+    let proxy = Proxy::to(&server.address);
+    proxy.inject(Fault::late(2 * SHORT));
+    assert_eq!(ask(&proxy.address(), "PUT /x HTTP/1.1", &sent(), SHORT), None);
+    assert!(server.kept.try_recv().is_err(), "not yet");
+    assert_eq!(server.body(), sent());
+}
+
+#[test]
 fn a_slow_proxy_is_slow() {
     let server = Keeper::new(bytes(50_000));
     let proxy = Proxy::to(&server.address);

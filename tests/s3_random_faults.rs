@@ -35,6 +35,10 @@ async fn store(destination: &dyn Destination, key: &Key, bytes: &Bytes) -> Resul
 async fn stored_or_nothing(seed: u64) {
     let server = Seaweed::shared();
     let bucket = server.bucket();
+    // The first object of a bucket takes this server longest. A request that it does after it was given up as too slow is
+    // not what this is about; nobody can tell whether one of those is still to come.
+    server.put(&bucket, "first", b"x");
+    server.delete(&bucket, "first");
     let proxy = Proxy::to(&server.address());
     // These are among the random ones, too; but each test is to see some.
     for step in ["CreateMultipartUpload", "CompleteMultipartUpload", "PutObject"] {
@@ -42,7 +46,7 @@ async fn stored_or_nothing(seed: u64) {
     }
     proxy.random(seed, 0.2);
     let mut config = Seaweed::s3_config_at(&proxy.endpoint(), &bucket);
-    config.patience = Patience { retry_for: Duration::from_secs(12), timeout: Duration::from_secs(1) };
+    config.patience = Patience { retry_for: Duration::from_secs(15), timeout: Duration::from_secs(2) };
     config.part_size = 5 << 20;
     let destination = s3_destination(config);
     let faults = || proxy.requests().iter().filter(|request| request.fault.is_some()).count();
@@ -60,10 +64,22 @@ async fn stored_or_nothing(seed: u64) {
     }
     println!("seed {seed}: {} faults, {} stored, {} failed: {failed:#?}", faults(), stored.len(), failed.len());
     // Asked of the server itself, by another client.
-    let told = || format!("{:#?}", proxy.requests().iter().filter(|r| r.fault.is_some()).collect::<Vec<_>>());
-    assert_eq!(server.open_uploads(&bucket), [], "uploads are open after {}", told());
+    let told = |key: &str| -> String {
+        let all = proxy.requests();
+        let about = all.iter().filter(|request| request.path.ends_with(key));
+        let lines = about.map(|r| {
+            format!("{} {}: client {:?}, server {:?}, {:?}\n", r.operation(), key, r.status, r.server_status, r.fault)
+        });
+        lines.collect()
+    };
+    let open = server.open_uploads(&bucket);
+    assert!(open.is_empty(), "uploads are open: {}", open.iter().map(|(key, _)| told(key)).collect::<String>());
+    let keys = server.keys(&bucket);
+    for (key, error) in &failed {
+        assert!(!keys.contains(key), "{key} failed ({error}) and is there:\n{}", told(key));
+    }
     let names: Vec<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(server.keys(&bucket), names, "failed: {failed:#?}");
+    assert_eq!(keys, names);
     for (name, bytes) in &stored {
         assert!(server.get(&bucket, name) == *bytes, "{name} is damaged");
     }

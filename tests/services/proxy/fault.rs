@@ -4,6 +4,7 @@ use super::message::{Head, operation};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// What happens to a request, or to a connection that is not understood. Offsets count bytes of the body.
 #[derive(Clone)]
@@ -13,6 +14,7 @@ pub(super) enum Effect {
     StallRequest(u64),
     StallResponse(u64),
     DropReply,
+    Late(Duration),
     Slow(u64),
     CorruptRequest(u64),
     CorruptResponse(u64),
@@ -35,6 +37,7 @@ impl fmt::Debug for Effect {
             Self::StallRequest(n) => write!(f, "stall the request after {n}"),
             Self::StallResponse(n) => write!(f, "stall the response after {n}"),
             Self::DropReply => write!(f, "drop the reply"),
+            Self::Late(by) => write!(f, "arrive {by:?} late"),
             Self::Slow(n) => write!(f, "{n} bytes a second"),
             Self::CorruptRequest(n) => write!(f, "corrupt the request at {n}"),
             Self::CorruptResponse(n) => write!(f, "corrupt the response at {n}"),
@@ -137,6 +140,12 @@ impl Fault {
     /// Passes the whole request on, waits for the whole answer, and closes the client's connection without it.
     pub fn drop_reply() -> Self {
         Self::new(Effect::DropReply)
+    }
+
+    /// Passes the request on, but its last byte only after this time, also if the client has given up by then: so the
+    /// server does late what nobody waits for any more.
+    pub fn late(by: Duration) -> Self {
+        Self::new(Effect::Late(by))
     }
 
     /// Passes both directions on at this pace.

@@ -12,6 +12,8 @@ pub(super) struct Plan {
     pub(super) stall_after: Option<u64>,
     pub(super) corrupt_at: Option<u64>,
     pub(super) bytes_per_second: Option<u64>,
+    /// How long the last byte of a body of known length is held back.
+    pub(super) late: Option<Duration>,
 }
 
 /// How copying ended.
@@ -33,6 +35,7 @@ impl Plan {
             Some(Effect::StallResponse(n)) => [none(), Self { stall_after: Some(*n), ..none() }],
             Some(Effect::CorruptRequest(n)) => [Self { corrupt_at: Some(*n), ..none() }, none()],
             Some(Effect::CorruptResponse(n)) => [none(), Self { corrupt_at: Some(*n), ..none() }],
+            Some(Effect::Late(by)) => [Self { late: Some(*by), ..none() }, none()],
             Some(Effect::Slow(rate)) => [(); 2].map(|()| Self { bytes_per_second: Some(*rate), ..none() }),
             // Of a connection that is not understood.
             Some(Effect::DropReply) => [none(), Self { cut_after: Some(0), ..none() }],
@@ -54,6 +57,7 @@ impl Plan {
             stall_after: limited(self.stall_after),
             corrupt_at: limited(self.corrupt_at),
             bytes_per_second: self.bytes_per_second,
+            late: self.late,
         }
     }
 }
@@ -69,7 +73,14 @@ pub(super) fn copy_body(
     let plan = if let Length::Fixed(length) = length { plan.within(length) } else { plan.clone() };
     let mut pipe = Pipe { to, plan, passed: 0, counted };
     match length {
-        Length::Fixed(length) => pipe.exactly(from, length),
+        Length::Fixed(length) => {
+            let Some(late) = pipe.plan.late.filter(|_| length > 0) else { return pipe.exactly(from, length) };
+            let copied = pipe.exactly(from, length - 1)?;
+            // The last byte is taken at once, so that it is there when the client has gone.
+            let last = from.some(1)?;
+            std::thread::sleep(late);
+            if copied == Copied::Whole { pipe.pass(last) } else { Ok(copied) }
+        }
         Length::ToEnd => loop {
             let bytes = from.some(u64::MAX)?;
             if bytes.is_empty() {
