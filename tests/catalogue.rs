@@ -69,6 +69,23 @@ fn memory() -> (Memory, Arc<dyn Destination>) {
     (memory.clone(), Arc::new(memory.destination()))
 }
 
+/// Where a service cannot create under a condition, two runs may believe that a folder is theirs: the one that finds the
+/// other's files gives up, and leaves them.
+#[tokio::test]
+async fn a_draft_that_meets_another_runs_files_leaves_them() {
+    let (memory, destination) = memory();
+    let mut draft = Draft::begin(Arc::clone(&destination), sample().dir()).await.unwrap();
+    let name: Key = DATA_NAME.parse().unwrap();
+    let theirs = [sample().dir().join(DATA_NAME), sample().dir().join("manifest.json")];
+    for key in &theirs {
+        memory.insert(key, "theirs", Utc::now());
+    }
+    let refused = draft.put(&name, Bytes::from_static(b"ours")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+    draft.discard().await.unwrap();
+    assert_eq!(memory.keys(), theirs);
+}
+
 fn drill(backup: &BackupId, started_at: DateTime<Utc>, result: DrillResult) -> DrillReceipt {
     DrillReceipt {
         format: RECEIPT_FORMAT,

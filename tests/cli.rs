@@ -88,10 +88,10 @@ fn version_and_help_are_answers() {
     assert_eq!((version.code, version.stdout), (Some(0), format!("pgkeep {}\n", env!("CARGO_PKG_VERSION"))));
     let help = sandbox.run("--help");
     assert_eq!(help.code, Some(0));
-    for word in ["backup", "restore", "drill", "demo", "completions", "Exit codes", "DATABASE_URL"] {
+    for word in ["backup", "restore", "drill", "doctor", "auth", "demo", "completions", "Exit codes", "DATABASE_URL"] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
-    for later in ["prune", "doctor", "status", "service", "__guard"] {
+    for later in ["prune", "status", "service", "__guard"] {
         assert!(!help.stdout.contains(later), "{later}: {}", help.stdout);
     }
     assert!(sandbox.run("backup now --help").stdout.contains("better set DATABASE_URL"));

@@ -147,3 +147,27 @@ fn a_restore_whose_copy_vanishes_goes_on_from_another() {
     let there = "SELECT count(*) FROM pg_database WHERE datname = 'shop_third' OR datname LIKE 'pgkeep_scratch%'";
     assert_eq!(shop.server.psql("postgres", there).trim(), "0");
 }
+
+#[test]
+fn a_damaged_manifest_condemns_its_own_copy_only() {
+    let shop = Shop::open();
+    shop.plug_in();
+    shop.pgkeep(["backup", "now", "shop"]).ok();
+    let [dir] = backup_dirs(shop.configured.path().join("office")).try_into().unwrap();
+    let text = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text).unwrap();
+    let data = manifest["files"].as_array_mut().unwrap().iter_mut().find(|file| file["kind"] == "data").unwrap();
+    data["sha256"] = json!("0".repeat(64));
+    std::fs::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
+
+    let list = shop.pgkeep(["backup", "list", "shop"]).ok();
+    assert!(list.stderr.contains("the manifests of") && list.stderr.contains("office and attic"), "{list}");
+    let (verified, code) = shop.pgkeep(["backup", "verify", "--all"]).json_with_code();
+    let result = |at: &str| {
+        let all = verified["backups"].as_array().unwrap();
+        all.iter().find(|one| one["destination"] == at).unwrap()["result"].clone()
+    };
+    assert_eq!((code, result("office"), result("attic")), (4, json!("damaged"), json!("intact")), "{verified:#}");
+    let target = shop.server.url("shop_from_the_attic");
+    shop.pgkeep(["restore", "shop/latest", "--into", &target, "--at", "attic"]).ok();
+}

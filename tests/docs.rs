@@ -89,8 +89,10 @@ fn every_command_in_the_readme_exists() {
             assert!(words.iter().any(|word| word == "now"), "{words:?}");
             continue;
         }
-        let commands: BTreeSet<&str> =
-            ["backup", "now", "list", "show", "verify", "fetch", "copy", "restore", "drill", "doctor", "auth", "gdrive"].into();
+        let commands: BTreeSet<&str> = [
+            "backup", "now", "list", "show", "verify", "fetch", "copy", "restore", "drill", "doctor", "auth", "gdrive",
+        ]
+        .into();
         let mut path: Vec<&str> = Vec::new();
         for word in &words {
             if (path.is_empty() || path == ["backup"] || path == ["auth"]) && commands.contains(word.as_str()) {
@@ -109,7 +111,14 @@ fn every_command_in_the_readme_exists() {
 
 #[test]
 fn the_links_of_the_documents_lead_somewhere() {
-    for name in ["README.md", "README.es.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/architecture.md", "docs/destinations.md"] {
+    for name in [
+        "README.md",
+        "README.es.md",
+        "CONTRIBUTING.md",
+        "docs/configuration.md",
+        "docs/architecture.md",
+        "docs/destinations.md",
+    ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = root().join(name).parent().unwrap().join(target.split('#').next().unwrap());

@@ -102,7 +102,7 @@ fn rclone_cat(remote: &str, config: &Path) -> Box<dyn Fn(&str) -> Vec<u8>> {
 /// What a program prints; it must succeed.
 fn printed(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 

@@ -77,8 +77,10 @@ impl Unpacking {
     async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
         let batched = in_batches(&self.members, self.destination.pace().bytes);
         let mut start = 0;
-        let ranges = batched.iter().map(|members| {
-            let end = start + members.iter().map(|member| member.stored_bytes).sum::<u64>();
+        let sizes: Vec<u64> =
+            batched.iter().map(|members| members.iter().map(|member| member.stored_bytes).sum()).collect();
+        let ranges = sizes.into_iter().map(move |bytes| {
+            let end = bytes.saturating_add(start);
             std::mem::replace(&mut start, end)..end
         });
         let mut pieces = Pieces::new(&self.destination, self.key.clone(), ranges);

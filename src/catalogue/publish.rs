@@ -56,13 +56,15 @@ pub struct Draft {
     stored: BTreeMap<Key, Stored>,
     /// Every name under which something may lie at the destination: an answer can be lost after the work was done.
     begun: BTreeSet<Key>,
+    /// Whether the manifest may be there, by this draft's doing.
+    published: bool,
 }
 
 impl Draft {
     /// Claims the folder `dir`, which must be new.
     pub async fn begin(destination: Arc<dyn Destination>, dir: Key) -> Result<Self> {
         let claim = destination.claim(&dir).await?;
-        Ok(Self { destination, dir, claim, stored: BTreeMap::new(), begun: BTreeSet::new() })
+        Ok(Self { destination, dir, claim, stored: BTreeMap::new(), begun: BTreeSet::new(), published: false })
     }
 
     /// The backup's folder.
@@ -78,12 +80,21 @@ impl Draft {
     /// Stores the small file `name`.
     pub async fn put(&mut self, name: &Key, bytes: Bytes) -> Result<Stored> {
         self.begun.insert(name.clone());
-        let stored = self.destination.put(&self.dir.child(name), bytes).await?;
+        let stored =
+            self.destination.put(&self.dir.child(name), bytes).await.inspect_err(|error| self.failed(name, error))?;
         self.stored.insert(name.clone(), stored.clone());
         Ok(stored)
     }
 
-    /// Begins the upload of the file `name`. When it is complete, hand what it returns to [`Draft::add`].
+    /// Notes that storing `name` failed. What exists already is somebody else's: [`Draft::discard`] shall not touch it.
+    pub fn failed(&mut self, name: &Key, error: &Error) {
+        if error.kind() == ErrorKind::AlreadyExists {
+            self.begun.remove(name);
+        }
+    }
+
+    /// Begins the upload of the file `name`. When it is complete, hand what it returns to [`Draft::add`]; if it fails,
+    /// tell [`Draft::failed`].
     pub async fn upload(&mut self, name: &Key, expected_bytes: u64) -> Result<Box<dyn Upload>> {
         self.begun.insert(name.clone());
         self.destination.upload(&self.dir.child(name), expected_bytes).await
@@ -97,11 +108,13 @@ impl Draft {
 
     /// Makes the backup exist: compares what was stored with what `backup` names, looks at every file once more, writes
     /// the manifest, and ends the claim. On failure nothing exists; what was stored is removed as far as possible.
-    pub async fn publish(self, backup: &CompletedBackup) -> Result<()> {
+    pub async fn publish(mut self, backup: &CompletedBackup) -> Result<()> {
         let published = match self.matches(&backup.manifest) {
             Ok(()) => publish(&*self.destination, backup).await,
             Err(error) => Err(error),
         };
+        // A manifest that was there already is another run's, of which nothing must be removed.
+        self.published = published.as_ref().is_err_and(|error| error.kind() != ErrorKind::AlreadyExists);
         match published {
             // The backup exists. A mark that cannot be removed is a sweep's business, not a failed backup.
             Ok(()) => {
@@ -139,12 +152,21 @@ impl Draft {
     pub async fn discard(self) -> Result<()> {
         // Should the answer to writing the manifest have been lost, it may be there after all. It goes first, and if it
         // cannot, the files it names stay with it.
-        self.destination.delete(&self.dir.join(MANIFEST_NAME)).await?;
+        let manifest = self.dir.join(MANIFEST_NAME);
+        if self.published {
+            self.destination.delete(&manifest).await?;
+        }
         let mut failed = None;
         for name in &self.begun {
             if let Err(error) = self.destination.delete(&self.dir.child(name)).await {
                 failed.get_or_insert(error);
             }
+        }
+        if self.published
+            && let Err(error) = self.destination.delete(&manifest).await
+        {
+            // It may have been on its way still: without its files it must not stay.
+            failed.get_or_insert(error);
         }
         match failed {
             // Dropping the claim marks what is left as dead, so that the next sweep takes it.

@@ -45,7 +45,23 @@ impl Backoff {
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or time is up; `attempt` is told how often it was tried before.
-    pub async fn run<T, F>(&self, mut attempt: impl FnMut(u32) -> F) -> Result<T>
+    pub async fn run<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.tries(attempt, Duration::ZERO).await
+    }
+
+    /// The same for what makes something visible: an attempt that was begun when a stop is asked for is not dropped, for
+    /// then nobody would know what came of it, but has 20 seconds to end.
+    pub async fn run_to_the_end<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.tries(attempt, CLEANING).await
+    }
+
+    async fn tries<T, F>(&self, mut attempt: impl FnMut(u32) -> F, grace: Duration) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -56,9 +72,14 @@ impl Backoff {
         let begin = Instant::now();
         let mut tried = 0;
         loop {
+            let running = attempt(tried);
+            tokio::pin!(running);
             let result = tokio::select! {
-                result = attempt(tried) => result,
-                () = self.cancel.cancelled() => return Err(self.cancel.error()),
+                result = &mut running => result,
+                () = self.cancel.cancelled() => match tokio::time::timeout(grace, running).await {
+                    Ok(ended) if !grace.is_zero() => return ended,
+                    _ => return Err(self.cancel.error()),
+                },
             };
             tried += 1;
             let error = match result {
@@ -132,6 +153,27 @@ mod tests {
         let error = backoff.run(async |_| Err::<(), _>(fails(ErrorKind::Unavailable))).await.unwrap_err();
         assert!(begin.elapsed() <= Duration::from_secs(300) && begin.elapsed() > Duration::from_secs(200));
         assert!(error.hint_text().unwrap().contains("attempts in"), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_makes_something_visible_is_not_dropped_by_a_stop() {
+        let cancel = Cancel::new();
+        let backoff = Backoff::new(Duration::from_secs(3600), cancel.clone());
+        let lasts = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(7)
+        };
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cancel.cancel(Cause::Interrupt);
+        };
+        let (ended, ()) = tokio::join!(backoff.run_to_the_end(|_| lasts(10)), stop);
+        assert_eq!(ended.unwrap(), 7);
+        let cancel = Cancel::new();
+        let backoff = Backoff::new(Duration::from_secs(3600), cancel.clone());
+        let stop = async { cancel.cancel(Cause::Interrupt) };
+        let (given_up, ()) = tokio::join!(backoff.run_to_the_end(|_| lasts(100)), stop);
+        assert_eq!(given_up.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,29 +12,36 @@ use tokio::task::JoinHandle;
 pub struct Pieces {
     destination: Arc<dyn Destination>,
     key: Key,
-    wanted: VecDeque<Range<u64>>,
+    wanted: Box<dyn Iterator<Item = Range<u64>> + Send>,
     coming: VecDeque<JoinHandle<Result<Bytes>>>,
     at_once: usize,
 }
 
 impl Pieces {
     /// Will read `ranges` of `key` at `destination`, one after the other.
-    pub fn new(destination: &Arc<dyn Destination>, key: Key, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+    pub fn new(
+        destination: &Arc<dyn Destination>,
+        key: Key,
+        ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+    ) -> Self {
         let (destination, at_once) = (Arc::clone(destination), destination.pace().at_once.max(1));
-        Self { destination, key, wanted: ranges.into_iter().collect(), coming: VecDeque::new(), at_once }
+        Self { destination, key, wanted: Box::new(ranges), coming: VecDeque::new(), at_once }
     }
 
     /// Will read all `bytes` bytes of `key`, in pieces of the destination's pace.
     pub fn whole(destination: &Arc<dyn Destination>, key: Key, bytes: u64) -> Self {
         let piece = destination.pace().bytes.max(1);
-        let starts = (0..bytes.div_ceil(piece)).map(|number| number * piece);
-        Self::new(destination, key, starts.map(|start| start..bytes.min(start + piece)))
+        // One after the other: `bytes` may be anything that a damaged manifest says.
+        let ranges = std::iter::successors(Some(0..bytes.min(piece)), move |last| {
+            (last.end < bytes).then(|| last.end..bytes.min(last.end.saturating_add(piece)))
+        });
+        Self::new(destination, key, ranges.filter(|range| !range.is_empty()))
     }
 
     /// The next piece; `None` after the last.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         while self.coming.len() < self.at_once
-            && let Some(range) = self.wanted.pop_front()
+            && let Some(range) = self.wanted.next()
         {
             let (destination, key) = (Arc::clone(&self.destination), self.key.clone());
             self.coming.push_back(tokio::spawn(async move { destination.read(&key, range).await }));

@@ -49,13 +49,18 @@ impl<S: Service> Service for Retrying<S> {
             }
             created
         };
-        match self.backoff.run(attempt).await {
-            Err(error)
-                if doubtful.into_inner()
-                    && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
-                    && self.holds(key, &bytes).await.unwrap_or(false) =>
-            {
-                Ok(())
+        let created = self.backoff.run_to_the_end(attempt).await;
+        let doubtful = doubtful.into_inner();
+        match created {
+            Err(error) if doubtful && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
+                match self.holds(key, &bytes).await {
+                    Ok(true) => Ok(()),
+                    // Whose it is cannot be told: then it must not count as somebody else's.
+                    Err(unknown) if error.kind() == ErrorKind::AlreadyExists => {
+                        Err(error.with_kind(ErrorKind::Unavailable).caused_by(unknown))
+                    }
+                    Ok(false) | Err(_) => Err(error),
+                }
             }
             other => other,
         }

@@ -81,7 +81,7 @@ impl Catalog {
     /// A destination that cannot be read is warned of and left out, for on the day of need the others must do; that none
     /// can be read is an error.
     pub async fn read(ctx: &Context, destinations: &[DestinationRef], job: Option<&str>) -> Result<Self> {
-        let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Backup> = BTreeMap::new();
+        let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Vec<Backup>> = BTreeMap::new();
         let mut problems = Vec::new();
         let mut unreadable = Vec::new();
         let list = async |reference: &DestinationRef| {
@@ -103,13 +103,14 @@ impl Catalog {
             problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
             for Entry { manifest, verified, drilled } in listing.entries {
                 let key = (manifest.started_at, manifest.dir().to_string());
-                if let Some(backup) = found.get_mut(&key) {
+                let same = found.entry(key).or_default();
+                if let Some(backup) = same.iter_mut().find(|backup| backup.manifest == manifest) {
                     backup.copies.push(Arc::clone(&destination));
                     backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
                     backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
                 } else {
                     let copies = vec![Arc::clone(&destination)];
-                    found.insert(key, Backup { manifest, copies, missing: Vec::new(), verified, drilled });
+                    same.push(Backup { manifest, copies, missing: Vec::new(), verified, drilled });
                 }
             }
         }
@@ -126,13 +127,31 @@ impl Catalog {
             let silent = |(other, error): &(String, Error)| other == name && error.kind() != ErrorKind::NotFound;
             destinations.iter().any(|read| read.name == *name) && !unreadable.iter().any(silent)
         };
-        let mut backups: Vec<Backup> = found.into_values().collect();
-        for backup in &mut backups {
-            let Some(job) = ctx.config.jobs.get(&backup.manifest.job) else { continue };
-            let held = |name: &String| backup.copies.iter().any(|copy| copy.name() == name);
-            backup.missing = job.destinations.iter().filter(|name| read(name) && !held(name)).cloned().collect();
+        for same in found.values_mut() {
+            // Each is verified by its own manifest, and none can stand in for the other.
+            if let [first, others @ ..] = same.as_slice()
+                && !others.is_empty()
+            {
+                let places =
+                    |backup: &Backup| backup.copies.iter().map(|copy| copy.name()).collect::<Vec<_>>().join(", ");
+                let all: Vec<String> = same.iter().map(places).collect();
+                ctx.warn(format!(
+                    "the manifests of {} differ between {}: one is damaged. `pgkeep backup verify {} --at ...` tells which; \
+                     --at chooses the other",
+                    first.manifest.dir(),
+                    all.join(" and "),
+                    first.manifest.id
+                ));
+            }
+            let held: Vec<String> =
+                same.iter().flat_map(|backup| &backup.copies).map(|copy| copy.name().to_owned()).collect();
+            for backup in same.iter_mut() {
+                let Some(job) = ctx.config.jobs.get(&backup.manifest.job) else { continue };
+                let absent = job.destinations.iter().filter(|name| read(name) && !held.contains(name));
+                backup.missing = absent.cloned().collect();
+            }
         }
-        Ok(Self { backups, problems, unreadable })
+        Ok(Self { backups: found.into_values().flatten().collect(), problems, unreadable })
     }
 
     /// The backups, oldest first.

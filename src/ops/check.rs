@@ -1,7 +1,7 @@
 //! Reading a copy of a backup again, byte for byte, and comparing it with what its manifest and index say.
 
 use super::{Backup, Context};
-use crate::archive::{Broken, Contents, FileContents, Unpacked, Unpacking};
+use crate::archive::{Broken, Contents, FileContents, LARGEST_CONTENTS, Unpacked, Unpacking};
 use crate::catalogue::{File, FileKind, Manifest};
 use crate::config::Codec;
 use crate::destination::{Admission, Destination, Key, Mirrored, Pieces};
@@ -46,6 +46,11 @@ pub(super) async fn read_contents(destination: &dyn Destination, manifest: &Mani
     let missing = || Error::new(ErrorKind::Damaged, format!("the manifest of {} names no index", manifest.dir()));
     let file = manifest.files_of(FileKind::Contents).next().ok_or_else(missing)?;
     let key = manifest.dir().child(&file.name);
+    if file.bytes > LARGEST_CONTENTS {
+        let message =
+            format!("{} has {} bytes by the manifest; no index of pgkeep's is so large", file.name, file.bytes);
+        return Err(Error::new(ErrorKind::Damaged, message));
+    }
     let stored = destination.read(&key, 0..file.bytes).await?;
     let digest = hex::encode(Sha256::digest(&stored));
     if digest != file.sha256 {

@@ -5,10 +5,11 @@
 
 use super::check::digest_problem;
 use super::outcome::{CopyOutcome, CopyStatus};
+use super::store::copy_of;
 use super::{Backup, Catalog, Context, open_destination};
-use crate::catalogue::{CompletedBackup, Draft, File, Manifest};
+use crate::catalogue::{CompletedBackup, Draft, File, LARGEST_MANIFEST, Manifest};
 use crate::config::DestinationRef;
-use crate::destination::{Destination, Key, MANIFEST_NAME, Pieces, is_receipt_of};
+use crate::destination::{Destination, Key, MANIFEST_NAME, Pieces, is_receipt_of, read_small};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase, Progress};
 use crate::lock;
@@ -50,7 +51,14 @@ pub async fn copy_missing(ctx: &Context, catalog: &Catalog) -> Result<Vec<CopyOu
     for backup in catalog.backups().iter().filter(|backup| !backup.missing.is_empty()) {
         let to: Vec<DestinationRef> =
             backup.missing.iter().map(|name| DestinationRef::parse(name, &ctx.config)).collect::<Result<_>>()?;
-        outcomes.extend(copy(ctx, backup, None, &to).await?);
+        match copy(ctx, backup, None, &to).await {
+            Ok(copied) => outcomes.extend(copied),
+            // What keeps one backup from being copied keeps no other.
+            Err(error) => {
+                let failed = |to: &DestinationRef| outcome(&backup.manifest, to, Err(copy_of(&error)), Instant::now());
+                outcomes.extend(to.iter().map(failed));
+            }
+        }
     }
     Ok(outcomes)
 }
@@ -65,6 +73,15 @@ async fn copy_to(
     ctx.tell(&Event::Started { what: "copy", subject: format!("{} to {}", manifest.id, reference.name) });
     let done = transfer(ctx, manifest, sources, &open_destination(ctx, reference)).await;
     ctx.tell(&Event::Finished);
+    outcome(manifest, reference, done, clock)
+}
+
+fn outcome(
+    manifest: &Manifest,
+    reference: &DestinationRef,
+    done: Result<Option<String>>,
+    clock: Instant,
+) -> CopyOutcome {
     let (status, from, failure) = match done {
         Ok(Some(from)) => (CopyStatus::Copied, Some(from), None),
         Ok(None) => (CopyStatus::There, None, None),
@@ -92,8 +109,13 @@ async fn transfer(
     to: &Arc<dyn Destination>,
 ) -> Result<Option<String>> {
     let progress = ctx.phase(Phase::Copy, manifest.stored_bytes);
-    match to.head(&manifest.dir().join(MANIFEST_NAME)).await {
-        Ok(_) => return Ok(None),
+    let key = manifest.dir().join(MANIFEST_NAME);
+    match read_small(&**to, &key, LARGEST_MANIFEST).await {
+        Ok(json) if Manifest::from_json(&json, &manifest.dir()).is_ok_and(|there| there == *manifest) => {
+            return Ok(None);
+        }
+        Ok(_) => return Err(differs(&key, to)),
+        Err(error) if error.kind() == ErrorKind::Damaged => return Err(differs(&key, to)),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -129,6 +151,12 @@ async fn transfer(
         }
     }
     Err(first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, format!("{} is nowhere", manifest.dir()))))
+}
+
+fn differs(key: &Key, to: &Arc<dyn Destination>) -> Error {
+    Error::new(ErrorKind::Damaged, format!("{key} in {} is another manifest, or damaged", to.name())).hint(
+        "`pgkeep backup verify --all` tells which copy is right; delete the wrong one's manifest.json, then copy again",
+    )
 }
 
 /// Whose fault it is that a file did not arrive.
@@ -196,7 +224,8 @@ async fn stream(
         let _ = upload.abort().await;
         return Err(fault);
     }
-    let stored = upload.complete().await.map_err(Fault::Target)?;
+    let completed = upload.complete().await.inspect_err(|error| draft.failed(&file.name, error));
+    let stored = completed.map_err(Fault::Target)?;
     draft.add(file.name.clone(), stored);
     Ok(())
 }

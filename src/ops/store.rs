@@ -125,7 +125,10 @@ impl Copies {
             let Some(copy) = self.copies.get_mut(index) else { continue };
             match (ended, &mut copy.state) {
                 (Ok(Some(stored)), State::Writing(draft)) => draft.add(name.clone(), stored),
-                (Err(error), State::Writing(_)) => copy.fail(error).await,
+                (Err(error), State::Writing(draft)) => {
+                    draft.failed(&name, &error);
+                    copy.fail(error).await;
+                }
                 _ => {}
             }
         }
@@ -231,7 +234,8 @@ async fn carry(mut upload: Box<dyn Upload>, mut pieces: mpsc::Receiver<Piece>) -
         match piece {
             Piece::Bytes(bytes) => {
                 if let Err(error) = upload.write(bytes).await {
-                    // The first error is the one to tell.
+                    // Nobody shall wait to hand over more while this is cleaned up. The first error is the one to tell.
+                    drop(pieces);
                     let _ = upload.abort().await;
                     return Err(error);
                 }

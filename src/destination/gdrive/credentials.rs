@@ -121,12 +121,13 @@ pub(super) fn is_loopback(url: &reqwest::Url) -> bool {
 /// The credentials that `config` means, and the file they are in if they are in one. Blocks.
 pub(super) fn load(config: &DriveConfig) -> Result<(Credentials, Option<PathBuf>)> {
     let missing = "run `pgkeep auth gdrive`, or name the key of a service account: credentials = { file = \"...\" }";
-    let reference = match &config.credentials {
-        Some(reference) => reference.clone(),
-        None => SecretRef::File(drive_credentials_file().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "there are no credentials for Google Drive").hint(missing)
-        })?),
-    };
+    let reference =
+        match &config.credentials {
+            Some(reference) => reference.clone(),
+            None => SecretRef::File(drive_credentials_file().ok_or_else(|| {
+                Error::new(ErrorKind::Config, "there are no credentials for Google Drive").hint(missing)
+            })?),
+        };
     let text = reference.resolve().map_err(|error| match error.kind() {
         ErrorKind::NotFound => error.hint(missing),
         _ => error,

@@ -282,7 +282,7 @@ pub(super) fn no_root(error: Error, service_account: Option<&str>) -> Error {
             "pgkeep sees only folders that it created: use the folder_id that `pgkeep auth gdrive` printed".to_owned()
         }
     };
-    Error::new(ErrorKind::NotFound, "the folder of folder_id does not exist, or this account does not see it")
+    Error::new(ErrorKind::PermissionDenied, "the folder of folder_id does not exist, or this account does not see it")
         .caused_by(error)
         .hint(hint)
 }

@@ -49,7 +49,7 @@ impl Place {
             let failure = Failure::of(&status);
             let (listed, remotes) = program.ask(Work::Brief, &["listremotes"], Stdin::Null, &[]).await?;
             if listed.success() && !String::from_utf8_lossy(&remotes).lines().any(|line| line.trim() == place) {
-                return Err(Error::new(ErrorKind::NotFound, format!("rclone has no remote {root:?}")).hint(format!(
+                return Err(Error::new(ErrorKind::Config, format!("rclone has no remote {root:?}")).hint(format!(
                     "make it with `rclone config`, as the user that runs pgkeep; `rclone listremotes` must show {place}"
                 )));
             }

@@ -62,7 +62,7 @@ impl Program {
         }
         if let Some(file) = config.config.as_deref().filter(|file| !file.is_file()) {
             return Err(Error::new(
-                ErrorKind::NotFound,
+                ErrorKind::Config,
                 format!("rclone's configuration {} is not there", file.display()),
             )
             .hint("mend `config` in the destination, or make the file with `rclone config`"));
@@ -70,7 +70,7 @@ impl Program {
         let path = match &config.program {
             Some(path) if path.is_file() => path.clone(),
             Some(path) => {
-                return Err(Error::new(ErrorKind::NotFound, format!("there is no program {}", path.display()))
+                return Err(Error::new(ErrorKind::Config, format!("there is no program {}", path.display()))
                     .hint("mend `program` in the destination, or install rclone from https://rclone.org/install/"));
             }
             None => search(&std::env::var_os("PATH").unwrap_or_default()).ok_or_else(not_installed)?,
@@ -249,7 +249,7 @@ fn lost(source: tokio::task::JoinError) -> Error {
 }
 
 fn not_installed() -> Error {
-    Error::new(ErrorKind::NotFound, "rclone was not found")
+    Error::new(ErrorKind::Config, "rclone was not found")
         .hint("install it from https://rclone.org/install/, or set the destination's `program` to where it is")
 }
 

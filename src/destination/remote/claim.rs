@@ -108,7 +108,11 @@ pub(super) async fn take<S: Service>(service: &Arc<S>, dir: &Key) -> Result<Box<
     .map_err(|source| Error::new(ErrorKind::Failed, "cannot write the mark of a claim").caused_by(source))?;
     held().insert(token.clone());
     let claim = RemoteClaim { service: Arc::clone(service), dir: dir.clone(), token };
-    service.create(&mark, Bytes::from(text)).await?;
+    service.create(&mark, Bytes::from(text.clone())).await?;
+    // Where a service cannot create under a condition, two may have written the mark: it is whose it names.
+    if service.read(&mark, 0..text.len() as u64).await? != text {
+        return Err(exists());
+    }
     Ok(Box::new(claim))
 }
 

@@ -2,7 +2,7 @@
 //! its own.
 
 use super::claim::{Holder, holder, mark_of};
-use crate::destination::remains::{MANIFEST_NAME, is_old, is_ours, is_temp};
+use crate::destination::remains::{MANIFEST_NAME, is_ancient, is_old, is_ours, is_temp};
 use crate::destination::service::{Service, Unfinished};
 use crate::destination::{Key, Object, Swept};
 use crate::error::{Error, Result};
@@ -80,21 +80,23 @@ impl<S: Service> Sweep<'_, S> {
         if holder == Holder::Alive {
             return Ok(None);
         }
+        let is_over =
+            |since| if holder == Holder::Unknown { is_ancient(since, self.now) } else { is_old(since, self.now) };
         let times = folder.objects.iter().map(|object| object.modified);
         let newest = times.chain(folder.uploads.iter().map(|upload| upload.started)).max();
-        let dead = holder == Holder::Dead || newest.is_some_and(|newest| is_old(newest, self.now));
+        let dead = holder == Holder::Dead || newest.is_some_and(is_over);
         // What lies around a backup that exists has its own age.
         let doomed = |key: &Key, since: DateTime<Utc>| {
             let relative = key.as_str().get(self.dir.as_str().len() + 1..).unwrap_or_default();
             let remains = !published || *key == mark || is_temp(key.file_name());
-            let over = holder == Holder::Dead || is_old(since, self.now) || (!published && dead);
+            let over = holder == Holder::Dead || is_over(since) || (!published && dead);
             is_ours(&folder.id, relative) && remains && over
         };
         let uploads: Vec<&Unfinished> = folder
             .uploads
             .iter()
             .filter(|upload| {
-                let over = holder == Holder::Dead || is_old(upload.started, self.now);
+                let over = holder == Holder::Dead || is_over(upload.started);
                 let relative = upload.key.as_str().get(self.dir.as_str().len() + 1..).unwrap_or_default();
                 over && (relative == MANIFEST_NAME || is_ours(&folder.id, relative))
             })

@@ -83,6 +83,8 @@ impl Place {
             return Err(self.exists(key));
         }
         match self.compare(key, sent, &head, answered).await {
+            // Without a token and without conditional writes it could be another writer's.
+            Err(error) if token_of(&head).is_none() && !self.config.create_only => Err(error),
             Err(error) if error.kind() == ErrorKind::Damaged => match self.delete(key).await {
                 Ok(()) => Err(error),
                 Err(left) => {
