@@ -16,12 +16,15 @@ use support::{Configured, Pgkeep, Postgres, assert_same_dump};
 
 const MAJOR: u32 = 17;
 
+/// Reads the file of a key by somebody else's program.
+type Stranger = Box<dyn Fn(&str) -> Vec<u8>>;
+
 /// A destination, and how a stranger reads it.
 struct Place {
     name: &'static str,
     /// The keys of its section.
     toml: String,
-    stranger: Box<dyn Fn(&str) -> Vec<u8>>,
+    stranger: Stranger,
     /// Whatever must live as long.
     _keep: Option<Box<dyn std::any::Any>>,
 }
@@ -91,7 +94,7 @@ fn folder(work: &Path) -> Place {
 }
 
 /// rclone itself, with a configuration of its own.
-fn rclone_cat(remote: &str, config: &Path) -> Box<dyn Fn(&str) -> Vec<u8>> {
+fn rclone_cat(remote: &str, config: &Path) -> Stranger {
     let (remote, config) = (remote.to_owned(), config.to_owned());
     Box::new(move |key: &str| {
         let mut command = Command::new(services::rclone());

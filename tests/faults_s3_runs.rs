@@ -257,3 +257,21 @@ fn runs_through_random_faults_store_everything_or_nothing() {
     let faults = site.proxy.requests().iter().filter(|request| request.fault.is_some()).count();
     assert!(faults >= 15 && (2..8).contains(&whole), "{faults} faults, {whole} runs stored everything");
 }
+
+/// The service stores a manifest long after it was given up for lost, and its files with it: that is no backup.
+#[test]
+fn a_manifest_that_arrives_after_its_run_failed_is_no_backup() {
+    let site = Site::with(&["cloud"], "2s", "6s");
+    site.proxy.inject(Fault::late(Duration::from_secs(8)).operation("PutObject").path("manifest.json"));
+    site.proxy.inject(Fault::s3(403, "AccessDenied").operation("PutObject").path("manifest.json").always());
+    site.now().fails(1);
+    site.proxy.calm();
+    support::wait_until("the manifest to arrive", || {
+        site.server.keys(&site.bucket).iter().any(|key| key.ends_with("manifest.json"))
+    });
+    let list = site.pgkeep(["backup", "list"]).ok();
+    assert!(list.stdout.contains("no backups") && list.stderr.contains("none of its files"), "{list}");
+    site.pgkeep(["restore", "shop/latest", "--into", "shop_phantom"]).run().explains(&["no backup"], "");
+    site.now().ok();
+    assert_eq!(site.pgkeep(["backup", "list"]).json()["backups"].as_array().unwrap().len(), 1);
+}

@@ -114,6 +114,13 @@ async fn read_folder(destination: &dyn Destination, dir: Key, objects: &[Object]
         Ok(manifest) => manifest,
         Err(error) => return problem(dir, error).map(|problem| Outcome { entry: None, problems: vec![problem] }),
     };
+    let there = |name: &Key| objects.iter().any(|object| object.key == dir.child(name));
+    if !manifest.files.is_empty() && !manifest.files.iter().any(|file| there(&file.name)) {
+        // A service may store what was given up long ago: then the files are gone, and their manifest arrives.
+        let error = Error::new(ErrorKind::Damaged, "its manifest is there, and none of its files")
+            .hint("a run that failed left it, or somebody removed the files: delete its manifest.json");
+        return Ok(Outcome { entry: None, problems: vec![Problem { dir, error }] });
+    }
     let mut entry = Entry { manifest, verified: None, drilled: None };
     for (folder, object) in receipts_to_read(&dir, objects) {
         let read = match read_whole(destination, object, LARGEST_RECEIPT).await {
