@@ -102,9 +102,14 @@ fn rclone_cat(remote: &str, config: &Path) -> Stranger {
     })
 }
 
-/// What a program prints; it must succeed.
+/// What a program prints; it must succeed. One that crashed has not disagreed: it is asked again.
 fn printed(command: &mut Command) -> Vec<u8> {
-    let output = command.output().unwrap();
+    let mut output = command.output().unwrap();
+    for _ in 0..2 {
+        if output.status.code().is_none() {
+            output = command.output().unwrap();
+        }
+    }
     assert!(output.status.success(), "{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
