@@ -434,7 +434,7 @@ async fn a_listing_of_more_than_a_page_is_whole_and_one_that_breaks_off_deletes_
 }
 
 #[tokio::test]
-async fn remains_of_an_unknown_writer_are_swept_when_they_are_a_day_old_and_of_this_job_only() {
+async fn remains_of_an_unknown_writer_are_swept_when_they_are_a_week_old_and_of_this_job_only() {
     let scene = Scene::new();
     let (server, bucket) = (scene.server, &scene.bucket);
     let mark =
@@ -448,9 +448,9 @@ async fn remains_of_an_unknown_writer_are_swept_when_they_are_a_day_old_and_of_t
         server.put(bucket, &format!("{dir}/globals.sql.gz"), b"x");
     }
     let destination = scene.destination();
-    assert_eq!(destination.sweep(&key("job"), Utc::now() + TimeDelta::hours(23)).await.unwrap(), []);
+    assert_eq!(destination.sweep(&key("job"), Utc::now() + TimeDelta::days(6)).await.unwrap(), []);
     assert_eq!((server.open_uploads(bucket).len(), server.objects(bucket).len()), (4, 4));
-    let swept = destination.sweep(&key("job"), Utc::now() + TimeDelta::hours(25)).await.unwrap();
+    let swept = destination.sweep(&key("job"), Utc::now() + TimeDelta::days(8)).await.unwrap();
     assert_eq!(swept.iter().map(|swept| swept.name.as_str()).collect::<Vec<_>>(), [DIR]);
     let mut left: Vec<String> = server.open_uploads(bucket).into_iter().map(|(key, _)| key).collect();
     left.sort_unstable();
