@@ -13,7 +13,7 @@ use pgkeep::config::{S3Check, S3Checksums, S3Config, S3Keys, S3Lock, SecretRef};
 use pgkeep::destination::{Backoff, Finding, Key, Remote, Retrying, S3, Service, Stored, Verdict};
 use pgkeep::error::ErrorKind;
 use pgkeep::secret::Secret;
-use services::{Quirks, S3s};
+use services::{Quirks, S3s, Seaweed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,13 @@ fn backoff() -> Backoff {
 
 fn destination(config: S3Config) -> Any {
     Arc::new(Remote::new(Retrying::new(S3::new("bucket", config, backoff()), backoff())))
+}
+
+/// SeaweedFS, which nobody here wrote.
+#[tokio::test]
+async fn seaweedfs_keeps_the_contract() {
+    let server = Seaweed::shared();
+    contract::holds(|| async { destination(server.s3_config(&server.bucket())) }).await;
 }
 
 /// Holds S3 to the contract on servers with `quirks`, a new one for each promise.
