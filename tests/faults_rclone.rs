@@ -132,7 +132,7 @@ async fn an_rclone_that_is_not_there_too_old_or_something_else_is_told() {
     let mut missing = Local::new();
     missing.config.program = Some("/no/such/rclone".into());
     let error = missing.place().check_writable().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     assert!(error.to_string().contains("/no/such/rclone"), "{error:?}");
     assert!(error.hint_text().unwrap().contains("https://rclone.org/install/"), "{error:?}");
 
@@ -152,12 +152,12 @@ async fn a_remote_or_a_configuration_that_is_not_there_is_named() {
     let mut local = Local::new();
     local.config.remote = "dropbox:Backups".to_owned();
     let error = local.place().check_writable().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("\"dropbox\""), "{error:?}");
     assert!(error.hint_text().unwrap().contains("rclone config"));
     local.config.config = Some(local.home.path().join("other.conf"));
     let error = local.place().list(None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("other.conf"), "{error:?}");
 }
 
