@@ -147,7 +147,8 @@ pub trait Destination: Send + Sync {
 
     /// Removes what interrupted runs left below `prefix`: temp files, unfinished uploads, and backup folders (at
     /// `prefix/DATABASE/ID/`) without a manifest. Only what is certainly dead: claimed by nobody on this machine, or
-    /// older than 24 hours at `now`. Files that pgkeep did not write are never touched.
+    /// older than 24 hours at `now` (7 days where a
+    /// writer on another machine left its mark on a service). Files that pgkeep did not write are never touched.
     async fn sweep(&self, prefix: &Key, now: DateTime<Utc>) -> Result<Vec<Swept>>;
 
     /// How large files are best read from here. What is asked for stays in memory until it is used.
