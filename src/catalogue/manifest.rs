@@ -35,7 +35,13 @@ pub struct Manifest {
     /// Kept by retention until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_until: Option<DateTime<Utc>>,
-    /// When the run began.
+    /// The due time that the scheduler took it for; `None` for backups that were taken by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// The name of the file of another script that it was taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<String>,
+    /// When the run began; of one that was taken over, when the file was dumped.
     pub started_at: DateTime<Utc>,
     /// When the last byte was stored.
     pub finished_at: DateTime<Utc>,

@@ -3,9 +3,7 @@
 use super::reader::{Problems, Section, Value, did_you_mean, string, strings};
 use super::resolve::Origin;
 use super::values::{self, duration, told};
-use crate::config::{
-    Check, Compression, Databases, DrillConfig, JobConfig, Require, Retention, Schedule, Scratch, SecretRef,
-};
+use crate::config::{Check, Compression, Databases, DrillConfig, JobConfig, Require, Schedule, Scratch, SecretRef};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -45,7 +43,9 @@ impl Job<'_, '_> {
         let bin_dir = section.string("bin_dir", problems).map(|text| self.origin.path(text));
         let jobs = section.integer("jobs", 1..=64, problems);
         let schedule = section.parsed("schedule", problems, |text| text.parse::<Schedule>().map_err(told));
-        let retention = section.get("retention").and_then(|value| self.retention(value));
+        let retention = section.get("retention").and_then(|value| values::retention(value, problems));
+        let jitter = section.parsed("jitter", problems, duration);
+        let overdue_after = section.parsed("overdue_after", problems, duration);
         let drill = section.get("drill").and_then(|value| self.drill(value));
         section.finish(self.problems);
         JobConfig {
@@ -63,6 +63,8 @@ impl Job<'_, '_> {
             drill,
             retention,
             schedule,
+            jitter,
+            overdue_after,
         }
     }
 
@@ -137,23 +139,13 @@ impl Job<'_, '_> {
         }
     }
 
-    fn retention(&mut self, value: &Value<'_>) -> Option<Retention> {
-        let problems = &mut *self.problems;
-        let mut section = Section::of("\"retention\"", value, problems)?;
-        let within = section.parsed("within", problems, duration);
-        let mut number = |key| section.integer(key, 0..=u32::MAX, problems).unwrap_or(0);
-        let (daily, weekly, monthly, yearly) = (number("daily"), number("weekly"), number("monthly"), number("yearly"));
-        let at_least = section.integer("at_least", 1..=u32::MAX, problems).unwrap_or(3);
-        section.finish(problems);
-        Some(Retention { within, daily, weekly, monthly, yearly, at_least })
-    }
-
     fn drill(&mut self, value: &Value<'_>) -> Option<DrillConfig> {
         let mut section = Section::of(format!("[job.{}.drill]", self.name), value, self.problems)?;
         let scratch = section.get("scratch").and_then(|value| self.scratch(value)).unwrap_or(Scratch::Ephemeral);
         let problems = &mut *self.problems;
         let schedule = section.parsed("schedule", problems, |text| text.parse::<Schedule>().map_err(told));
         let max_duration = section.parsed("max_duration", problems, duration);
+        let overdue_after = section.parsed("overdue_after", problems, duration);
         let mut checks: Vec<Check> = Vec::new();
         if let Some(value) = section.get("check") {
             let Some(array) = value.get_ref().as_array() else {
@@ -170,7 +162,7 @@ impl Job<'_, '_> {
             }
         }
         section.finish(self.problems);
-        Some(DrillConfig { schedule, scratch, max_duration, checks })
+        Some(DrillConfig { schedule, scratch, max_duration, overdue_after, checks })
     }
 
     fn scratch(&mut self, value: &Value<'_>) -> Option<Scratch> {

@@ -22,6 +22,6 @@ pub use destination::{
     RcloneConfig, S3Check, S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART, drive_credentials_file,
 };
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
-pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, Scratch};
+pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, RunConfig, Scratch};
 pub use schedule::Schedule;
 pub use secret_ref::SecretRef;

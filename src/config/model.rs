@@ -18,7 +18,11 @@ pub struct Config {
     pub jobs: BTreeMap<String, JobConfig>,
     /// The only folder in which PostgreSQL's programs are looked for, where it is set.
     pub bin_dir: Option<PathBuf>,
-    /// Where locks are kept.
+    /// The retention of the destinations that have their own, by name: it goes before that of jobs.
+    pub destination_retention: BTreeMap<String, Retention>,
+    /// How `pgkeep run` works.
+    pub run: RunConfig,
+    /// Where locks are kept, and what the scheduler remembers of failed runs.
     pub state_dir: Option<PathBuf>,
     /// Where temporary files and scratch clusters go.
     pub temp_dir: Option<PathBuf>,
@@ -34,6 +38,8 @@ impl Default for Config {
             destinations: BTreeMap::new(),
             jobs: BTreeMap::new(),
             bin_dir: None,
+            destination_retention: BTreeMap::new(),
+            run: RunConfig::default(),
             state_dir: None,
             temp_dir: None,
             warnings: Vec::new(),
@@ -68,10 +74,28 @@ pub struct JobConfig {
     pub jobs: u32,
     /// The restores that prove the job's backups.
     pub drill: Option<DrillConfig>,
-    /// How long backups are kept. Kept for the retention that uses it.
+    /// How long backups are kept; `None` for [`Retention::default`].
     pub retention: Option<Retention>,
-    /// When a backup is due. Kept for the scheduler that uses it.
+    /// When a backup is due.
     pub schedule: Option<Schedule>,
+    /// Backups and drills of the job begin up to so much later than they are due, by an amount that each due time fixes:
+    /// hundreds of jobs shall not begin in the same second.
+    pub jitter: Option<Duration>,
+    /// A newest good backup that is older than this is overdue, whatever the schedule says.
+    pub overdue_after: Option<Duration>,
+}
+
+/// How `pgkeep run` works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunConfig {
+    /// How many backups and drills run at once, 1 to 64.
+    pub concurrent_jobs: u32,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self { concurrent_jobs: 2 }
+    }
 }
 
 /// Which databases of a server a job backs up.
@@ -111,12 +135,14 @@ impl Require {
 /// How a job's backups are proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillConfig {
-    /// When a drill is due. Kept for the scheduler that uses it.
+    /// When a drill is due.
     pub schedule: Option<Schedule>,
     /// Where the backup is restored to.
     pub scratch: Scratch,
     /// A restore that takes longer is reported: the recovery-time objective.
     pub max_duration: Option<Duration>,
+    /// A newest passed drill that is older than this is overdue, whatever the schedule says.
+    pub overdue_after: Option<Duration>,
     /// Questions to the restored database.
     pub checks: Vec<Check>,
 }
@@ -146,6 +172,8 @@ pub struct Check {
 pub struct Retention {
     /// Everything younger than this.
     pub within: Option<Duration>,
+    /// The last one of each of so many hours.
+    pub hourly: u32,
     /// The last one of each of so many days.
     pub daily: u32,
     /// The last one of each of so many weeks.
@@ -156,6 +184,23 @@ pub struct Retention {
     pub yearly: u32,
     /// Never fewer good backups than this, however old; at least 1.
     pub at_least: u32,
+}
+
+impl Default for Retention {
+    /// 30 days, and never fewer than three good backups.
+    fn default() -> Self {
+        let within = Some(Duration::from_secs(30 * 24 * 3600));
+        Self { within, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0, at_least: 3 }
+    }
+}
+
+impl Config {
+    /// How long the backups of `job` (perhaps one that is not configured) are kept at `destination`: what the destination
+    /// says, else what the job says, else the default.
+    pub fn retention(&self, job: &str, destination: &str) -> Retention {
+        let of_job = || self.jobs.get(job).and_then(|job| job.retention);
+        self.destination_retention.get(destination).copied().or_else(of_job).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

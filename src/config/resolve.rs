@@ -4,7 +4,7 @@ use super::destination::{TYPES, expand_home, gdrive, rclone, s3};
 use super::job::Job;
 use super::reader::{Problems, Section, Value, did_you_mean, string};
 use super::values;
-use crate::config::{Config, DestinationConfig, SecretRef};
+use crate::config::{Config, DestinationConfig, RunConfig, SecretRef};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -57,16 +57,23 @@ pub(super) fn resolve(table: &DeTable<'_>, origin: Origin<'_>, problems: &mut Pr
     config.state_dir = root.string("state_dir", problems).map(|text| origin.path(text));
     config.temp_dir = root.string("temp_dir", problems).map(|text| origin.path(text));
 
+    if let Some(mut run) = root.get("run").and_then(|value| Section::of("[run]", value, problems)) {
+        let default = RunConfig::default().concurrent_jobs;
+        config.run.concurrent_jobs = run.integer("concurrent_jobs", 1..=64, problems).unwrap_or(default);
+        run.finish(problems);
+    }
     let mut declared = BTreeSet::new();
     if let Some(all) = root.get("destination").and_then(|value| Section::of("[destination]", value, problems)) {
         for (name, at, value) in all.entries() {
             check_name("a destination", name, &at, problems);
             declared.insert(name);
-            if let Some(section) = Section::of(format!("[destination.{name}]"), value, problems)
-                && let Some(destination) =
-                    destination(section, &mut Reading { name, origin, warnings: &mut config.warnings }, problems)
-            {
-                config.destinations.insert(name.to_owned(), destination);
+            if let Some(mut section) = Section::of(format!("[destination.{name}]"), value, problems) {
+                let own = section.get("retention").and_then(|value| values::retention(value, problems));
+                config.destination_retention.extend(own.map(|own| (name.to_owned(), own)));
+                let reading = &mut Reading { name, origin, warnings: &mut config.warnings };
+                if let Some(destination) = destination(section, reading, problems) {
+                    config.destinations.insert(name.to_owned(), destination);
+                }
             }
         }
     }

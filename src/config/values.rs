@@ -2,7 +2,7 @@
 
 use super::reader::{Problems, Section, Value, kind, string};
 use super::resolve::Origin;
-use crate::config::SecretRef;
+use crate::config::{Retention, SecretRef};
 use crate::error::Error;
 use crate::secret::Secret;
 use std::time::Duration;
@@ -30,6 +30,18 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let number = digits.trim().parse::<u64>().ok();
     let bytes = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
     bytes.ok_or_else(|| format!("{text:?} is no size; write \"64MiB\", \"1GiB\""))
+}
+
+/// The table of a retention.
+pub(super) fn retention(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<Retention> {
+    let mut section = Section::of("\"retention\"", value, problems)?;
+    let within = section.parsed("within", problems, duration);
+    let mut number = |key| section.integer(key, 0..=u32::MAX, problems).unwrap_or(0);
+    let (hourly, daily, weekly) = (number("hourly"), number("daily"), number("weekly"));
+    let (monthly, yearly) = (number("monthly"), number("yearly"));
+    let at_least = section.integer("at_least", 1..=u32::MAX, problems).unwrap_or(Retention::default().at_least);
+    section.finish(problems);
+    Some(Retention { within, hourly, daily, weekly, monthly, yearly, at_least })
 }
 
 /// An error's message and hint in one line.

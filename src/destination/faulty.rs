@@ -1,6 +1,6 @@
 //! A destination that fails as planned, for tests: which operation, which time, how. The same plan fails the same way.
 
-use super::{Claim, Destination, Finding, Key, Object, Pace, Stored, Swept, Upload};
+use super::{Children, Claim, Destination, Finding, Key, Object, Pace, Stored, Swept, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -196,6 +196,14 @@ impl Destination for Faulty {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.plan.run(Operation::List, prefix, self.inner.list(prefix)).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.plan.run(Operation::List, folder, self.inner.children(folder)).await
+    }
+
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        self.plan.run(Operation::Head, Some(key), self.inner.locked_until(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -1,10 +1,11 @@
 //! A service that breaks off now and then, for tests of [`super::Retrying`]: before it did what it was asked, or after.
 
 use super::service::{Finding, Service, Unfinished};
-use super::{Key, Object, Pace, Upload};
+use super::{Children, Key, Object, Pace, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -58,6 +59,14 @@ impl<S: Service> Service for Flaky<S> {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.perhaps(self.inner.list(prefix)).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.perhaps(self.inner.children(folder)).await
+    }
+
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        self.perhaps(self.inner.locked_until(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

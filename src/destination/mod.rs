@@ -78,6 +78,34 @@ pub struct Object {
     pub modified: DateTime<Utc>,
 }
 
+/// What lies directly in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Children {
+    /// The folders in it that hold anything, in order.
+    pub folders: Vec<Key>,
+    /// The objects in it, in order.
+    pub objects: Vec<Object>,
+}
+
+impl Children {
+    /// The children of `folder` among `objects`, which are everything below it.
+    pub fn of(folder: Option<&Key>, objects: Vec<Object>) -> Self {
+        let depth = folder.map_or(0, |folder| folder.segments().count());
+        let mut children = Self::default();
+        for object in objects {
+            let mut segments = object.key.as_str().match_indices('/').map(|(at, _)| at);
+            match segments.nth(depth).and_then(|at| object.key.as_str().get(..at)?.parse::<Key>().ok()) {
+                Some(below) if children.folders.last() == Some(&below) => {}
+                Some(below) => children.folders.push(below),
+                None => children.objects.push(object),
+            }
+        }
+        children.folders.sort();
+        children.folders.dedup();
+        children
+    }
+}
+
 /// Size and digest of bytes that were stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -141,6 +169,20 @@ pub trait Destination: Send + Sync {
 
     /// Every object whose key lies below the folder `prefix` (`None`: the whole destination), in key order.
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>>;
+
+    /// What lies directly in the folder `folder` (`None`: the root): names only, without what is below its folders. Complete
+    /// or an error, as [`Destination::list`]. Where the service can tell this without naming everything below, it costs a
+    /// request for about a thousand names.
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        Ok(Children::of(folder, self.list(folder).await?))
+    }
+
+    /// Until when the service refuses to delete `key`, whoever asks; `None` where it does not refuse. `NotFound` where
+    /// there is no such object.
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let _ = key;
+        Ok(None)
+    }
 
     /// Deletes `key`, and empty folders above it up to the root where the destination has folders.
     async fn delete(&self, key: &Key) -> Result<()>;

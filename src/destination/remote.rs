@@ -7,7 +7,7 @@ mod sweep;
 
 use super::remains::is_hidden;
 use super::service::{Finding, Service};
-use super::{Claim, Destination, Key, Object, Pace, Stored, Swept, Upload};
+use super::{Children, Claim, Destination, Key, Object, Pace, Stored, Swept, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -76,6 +76,19 @@ impl<S: Service> Destination for Remote<S> {
         objects.retain(|object| !is_hidden(&object.key));
         objects.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(objects)
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        let mut children = self.service.children(folder).await?;
+        children.folders.retain(|key| !is_hidden(key));
+        children.objects.retain(|object| !is_hidden(&object.key));
+        children.folders.sort();
+        children.objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(children)
+    }
+
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        self.service.locked_until(key).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

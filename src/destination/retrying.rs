@@ -1,10 +1,11 @@
 //! A service whose passing failures are tried again.
 
 use super::service::{Finding, Service, Unfinished};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::error::{ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use std::ops::Range;
 
 /// Wraps a service; each operation is tried again as its [`Backoff`] says. Uploads try their own parts again.
@@ -80,6 +81,14 @@ impl<S: Service> Service for Retrying<S> {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.backoff.run(|_| self.inner.list(prefix)).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.backoff.run(|_| self.inner.children(folder)).await
+    }
+
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        self.backoff.run(|_| self.inner.locked_until(key)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

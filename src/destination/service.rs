@@ -3,7 +3,7 @@
 //! A service stores objects and knows nothing of backups. It has no locks that die with their holder, so claims are marks
 //! (`remote/claim.rs`), and what interrupted runs left is found by their marks and by age (`remote/sweep.rs`).
 
-use super::{Key, Object, Pace, Upload};
+use super::{Children, Key, Object, Pace, Upload};
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -79,6 +79,17 @@ pub trait Service: Send + Sync + 'static {
 
     /// As [`super::Destination::list`], in any order; objects whose names no [`Key`] can have are left out.
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>>;
+
+    /// As [`super::Destination::children`], hidden ones too, in any order.
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        Ok(Children::of(folder, self.list(folder).await?))
+    }
+
+    /// As [`super::Destination::locked_until`].
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let _ = key;
+        Ok(None)
+    }
 
     /// As [`super::Destination::delete`].
     async fn delete(&self, key: &Key) -> Result<()>;

@@ -50,6 +50,8 @@ pub struct BackupRequest {
     pub pinned: bool,
     /// Kept by retention for so long.
     pub keep_for: Option<Duration>,
+    /// The due time that the scheduler takes it for.
+    pub scheduled_for: Option<DateTime<Utc>>,
 }
 
 impl BackupRequest {
@@ -68,6 +70,7 @@ impl BackupRequest {
             label: None,
             pinned: false,
             keep_for: None,
+            scheduled_for: None,
         }
     }
 
@@ -95,6 +98,7 @@ impl BackupRequest {
             label: job.label.clone(),
             pinned: false,
             keep_for: None,
+            scheduled_for: None,
         })
     }
 }
@@ -301,6 +305,8 @@ impl Run<'_> {
             label: self.request.label.clone(),
             pinned: self.request.pinned,
             keep_until: keep_for.and_then(|duration| begun.started_at.checked_add_signed(duration)),
+            scheduled_for: self.request.scheduled_for,
+            adopted_from: None,
             started_at: begun.started_at,
             finished_at,
             server: begun.inspection.server.clone(),
