@@ -97,6 +97,9 @@ fn what_begins_with_a_star_follows_the_clock() {
     );
     assert_eq!(spring("@hourly"), ["03-31T01:00"]);
     assert_eq!(spring("*/15 2 * * *"), [""; 0]);
+    let hourly = crontab("@hourly", Tz::Europe__Berlin);
+    assert_eq!(hourly.last_at_or_before(at("2024-03-31T01:10:00Z")), Some(at("2024-03-31T01:00:00Z")));
+    assert_eq!(hourly.last_at_or_before(at("2024-03-31T01:00:00Z")), Some(at("2024-03-31T01:00:00Z")));
     let autumn = |text| due(text, Tz::Europe__Berlin, "2024-10-26T23:59:59Z", "2024-10-27T02:00:01Z");
     assert_eq!(autumn("0 * * * *"), ["10-27T00:00", "10-27T01:00", "10-27T02:00"]);
     assert_eq!(autumn("*/30 2 * * *"), ["10-27T00:00", "10-27T00:30", "10-27T01:00", "10-27T01:30"]);
