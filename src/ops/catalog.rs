@@ -215,7 +215,7 @@ fn newest<T, K: Ord>(a: Option<T>, b: Option<T>, at: impl Fn(&T) -> K) -> Option
 
 impl Backup {
     fn entry(&self) -> Entry {
-        Entry { manifest: self.manifest.clone(), verified: None, drilled: None }
+        Entry { manifest: self.manifest.clone(), verified: None, drilled: None, pin: None }
     }
 
     /// The backup as `backup list` shows it.

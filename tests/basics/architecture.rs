@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rooms; each may use those before it, and none after it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     // Leaves: what everybody may use, and which know nothing of backups.
     "error",
     "secret",
@@ -27,6 +27,8 @@ const ORDER: [&str; 18] = [
     "proof",
     // Receipts hold what a proof found.
     "catalogue",
+    // Which backups are kept, decided without any destination.
+    "retention",
     "restore",
     "ops",
     "cli",
