@@ -193,7 +193,8 @@ impl Receipts<'_> {
     async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let Some(object) = self.objects.pop() else { return Ok(None) };
         if object.bytes > LARGEST_RECEIPT {
-            let message = format!("{} holds {} bytes; pgkeep writes at most {LARGEST_RECEIPT}", object.key, object.bytes);
+            let message =
+                format!("{} holds {} bytes; pgkeep writes at most {LARGEST_RECEIPT}", object.key, object.bytes);
             return Err(Error::new(ErrorKind::Damaged, message));
         }
         let json = self.destination.read(&object.key, 0..object.bytes).await?;

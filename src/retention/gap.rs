@@ -42,7 +42,8 @@ pub(super) fn suspicious(policy: &Retention, good: &[DateTime<Utc>], now: DateTi
         all.filter(|(index, _)| Some(*index) != left_out).map(|(_, (gap, ..))| *gap).collect::<Vec<_>>()
     };
     let hole = since.filter(|(gap, ..)| is_long(*gap) && unusual(*gap, others(None))).or_else(|| {
-        let hole = |(index, (gap, ..)): &(usize, &(TimeDelta, _, _))| is_long(*gap) && unusual(*gap, others(Some(*index)));
+        let hole =
+            |(index, (gap, ..)): &(usize, &(TimeDelta, _, _))| is_long(*gap) && unusual(*gap, others(Some(*index)));
         between.iter().take(looked_at).enumerate().find(hole).map(|(_, found)| *found)
     });
     hole.map(|(gap, from, to)| {

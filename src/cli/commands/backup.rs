@@ -152,6 +152,7 @@ fn not_begun(job: &JobConfig, error: &Error) -> BackupOutcome {
         duration_seconds: 0.0,
         destinations: Vec::new(),
         warnings: Vec::new(),
+        pruned: 0,
         error: Some(error.one_line()),
         failure: None,
     }
