@@ -6,7 +6,6 @@ use super::outcome::{BackupStatus, DestinationOutcome, PinOutcome};
 use super::store::copy_of;
 use super::{Backup, Catalog, Context};
 use crate::catalogue::{PinReceipt, RECEIPT_FORMAT, write_pin_receipt};
-use crate::destination::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::host_name;
 use chrono::TimeDelta;
