@@ -3,9 +3,8 @@
 use super::dump::dump_packed;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
-use super::kept::retention_at;
 use super::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
-use super::prune::{PrunePlace, PruneRequest, after_backup};
+use super::prune::{clocks_differ, prune_after, sweep};
 use super::store::{Copies, copy_of};
 use super::{Context, open_destination};
 use crate::archive::{Contents, FileContents, Packed};
@@ -19,9 +18,9 @@ use crate::lock;
 use crate::postgres::programs::{find_clients, find_newest_clients};
 use crate::postgres::{Client, Connection, Inspection, databases, inspect, version_num};
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,45 +163,9 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
         }
     }
     if request.prune {
-        prune(ctx, request, &destinations, &mut outcomes, &in_time).await;
+        prune_after(ctx, request, &destinations, &mut outcomes, &in_time).await;
     }
     Ok(outcomes)
-}
-
-/// Prunes every database that was stored as its job requires, at those destinations where this very backup was stored: a
-/// run that stored nothing new deletes nothing old.
-async fn prune(
-    ctx: &Context,
-    request: &BackupRequest,
-    destinations: &[Arc<dyn Destination>],
-    outcomes: &mut [BackupOutcome],
-    in_time: &BTreeSet<String>,
-) {
-    let Some(job) = request.job.clone() else { return };
-    let mut places = Vec::new();
-    for (reference, destination) in request.destinations.iter().zip(destinations) {
-        let stored = |outcome: &&BackupOutcome| {
-            let here = |one: &DestinationOutcome| one.name == reference.name && one.status == BackupStatus::Stored;
-            outcome.failure.is_none() && in_time.contains(&outcome.database) && outcome.destinations.iter().any(here)
-        };
-        let only: BTreeMap<String, BackupId> = outcomes
-            .iter()
-            .filter(stored)
-            .filter_map(|outcome| Some((outcome.database.clone(), outcome.id.clone()?)))
-            .collect();
-        if !only.is_empty() {
-            let (destination, retention) = (Arc::clone(destination), retention_at(ctx, &job, reference));
-            places.push(PrunePlace { destination, retention, only: Some(only) });
-        }
-    }
-    if places.is_empty() {
-        return;
-    }
-    // One that failed in this run is not waited for again, only to ask for its pins.
-    let counts = after_backup(ctx, &PruneRequest { job, places, others: Vec::new() }).await;
-    for outcome in outcomes {
-        outcome.pruned = counts.get(&outcome.database).copied().unwrap_or(0);
-    }
 }
 
 fn first_of(client: &Client, names: &[String]) -> Client {
@@ -219,38 +182,6 @@ fn lock_name(request: &BackupRequest) -> String {
         let places: Vec<&str> = request.destinations.iter().map(|place| place.name.as_str()).collect();
         format!("{} to {}", request.connection.describe(), places.join(", "))
     })
-}
-
-/// What interrupted runs left of `job`. That it cannot be removed is no reason not to take a backup.
-pub(super) async fn sweep(ctx: &Context, destination: &dyn Destination, job: &str, now: DateTime<Utc>) {
-    match destination.sweep(&Key::encode(job), now).await {
-        Ok(swept) => {
-            for remains in swept {
-                let destination = destination.name().to_owned();
-                ctx.tell(&Event::Swept { destination, key: remains.name });
-            }
-        }
-        Err(error) => ctx.warn(format!(
-            "could not sweep what interrupted runs left in {}: {}",
-            destination.name(),
-            error.one_line()
-        )),
-    }
-}
-
-/// How far the clocks of this computer and of the server may be apart before neither is trusted with deleting.
-const CLOCKS_APART: TimeDelta = TimeDelta::minutes(15);
-
-/// What to tell if this computer's clock, which names backups and decides which are old, is far from the server's.
-fn clocks_differ(here: DateTime<Utc>, server: DateTime<Utc>) -> Option<String> {
-    let apart = here.signed_duration_since(server);
-    if apart.abs() <= CLOCKS_APART {
-        return None;
-    }
-    let (minutes, way) = (apart.num_minutes().abs(), if apart > TimeDelta::zero() { "ahead of" } else { "behind" });
-    Some(format!(
-        "this computer's clock is {minutes} minutes {way} the database server's, so no old backups are deleted: set it right"
-    ))
 }
 
 /// One database's backup.

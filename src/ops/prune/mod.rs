@@ -4,21 +4,27 @@
 //! nothing. A backup goes by [`catalogue::remove`], its manifest first, so that whatever a failure leaves is no backup and is
 //! swept by a later run.
 
-use super::kept::{candidate, newer_pin, passed, retention_at};
-use super::outcome::{PlannedBackup, PruneFailure, PruneOutcome, PrunedBackup};
-use super::store::copy_of;
+mod after;
+mod carry_out;
+mod known;
+
+pub(super) use after::{clocks_differ, prune_after};
+pub(super) use carry_out::sweep;
+
+use super::kept::retention_at;
+use super::outcome::{PlannedBackup, PruneFailure, PruneOutcome};
 use super::{Context, open_destination};
-use crate::catalogue::{self, DrillResult, Entry, Listing, Manifest, PinReceipt};
+use crate::catalogue::{self, Entry, Listing, Manifest, PinReceipt};
 use crate::config::{DestinationRef, Retention};
 use crate::destination::{Destination, Key, MANIFEST_NAME};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
 use crate::id::BackupId;
 use crate::lock::{self, Lock};
 use crate::retention::{self, Candidate, KeepReason};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use known::Known;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -239,99 +245,6 @@ impl Pruning {
     pub fn dry_run(self) -> PruneOutcome {
         PruneOutcome { plan: self.listed(), deleted: Vec::new(), failed: self.failed }
     }
-
-    /// Removes what interrupted runs left of the job, at the destinations that were planned.
-    pub async fn sweep(&self, ctx: &Context) {
-        let mut seen = BTreeSet::new();
-        for destination in self.judged.iter().filter(|one| seen.insert(one.name())) {
-            super::backup::sweep(ctx, &**destination, &self.job, ctx.clock.now()).await;
-        }
-    }
-
-    /// Deletes what the plan does not keep, the oldest first. What fails keeps nothing else from being deleted.
-    pub async fn carry_out(mut self, ctx: &Context) -> PruneOutcome {
-        let plan = self.listed();
-        let mut deleted = Vec::new();
-        for planned in std::mem::take(&mut self.planned).iter().rev().filter(|planned| !planned.keep) {
-            let (destination, manifest) = (&planned.destination, &planned.manifest);
-            let fail = |error| (Some(manifest.database.clone()), Some(manifest.id.clone()), error);
-            if ctx.cancel.is_cancelled() {
-                self.fail(&**destination, None, None, ctx.cancel.error());
-                break;
-            }
-            let failure = match planned.delete().await {
-                Ok(Deleted::Whole) => None,
-                Ok(Deleted::Part(error)) => Some(fail(error)),
-                Ok(Deleted::PinnedMeanwhile) => {
-                    let what = format!("{}: {} was pinned meanwhile and stays", destination.name(), manifest.id);
-                    ctx.tell(&Event::Note(what));
-                    continue;
-                }
-                Err(error) => {
-                    let (database, id, error) = fail(error);
-                    self.fail(&**destination, database.as_deref(), id.as_ref(), error);
-                    continue;
-                }
-            };
-            deleted.push(PrunedBackup {
-                id: manifest.id.clone(),
-                job: manifest.job.clone(),
-                database: manifest.database.clone(),
-                destination: destination.name().to_owned(),
-                started_at: manifest.started_at,
-                stored_bytes: manifest.stored_bytes,
-            });
-            if let Some((database, id, error)) = failure {
-                self.fail(&**destination, database.as_deref(), id.as_ref(), error);
-            }
-        }
-        PruneOutcome { plan, deleted, failed: self.failed }
-    }
-}
-
-/// What all destinations together know of the backups, by their folders: the bytes of copies are the same.
-struct Known {
-    pins: BTreeMap<Key, PinReceipt>,
-    passed: BTreeMap<Key, DateTime<Utc>>,
-}
-
-impl Known {
-    async fn gather(ctx: &Context, request: &PruneRequest, listed: &[Result<Listing>]) -> Self {
-        let mut known = Self { pins: BTreeMap::new(), passed: BTreeMap::new() };
-        let destinations = request.places.iter().map(|place| &place.destination).chain(&request.others);
-        for (destination, listing) in destinations.zip(listed) {
-            let Ok(listing) = listing else { continue };
-            for entry in &listing.entries {
-                let dir = entry.manifest.dir();
-                if let Some(pin) = newer_pin(known.pins.remove(&dir), entry.pin.clone()) {
-                    known.pins.insert(dir.clone(), pin);
-                }
-                let mut drilled = passed(entry.drilled.as_ref());
-                if entry.drilled.as_ref().is_some_and(|drill| drill.result == DrillResult::CouldNotRun) {
-                    // That one could not run says nothing: an older one may have passed.
-                    let id = &entry.manifest.id;
-                    match catalogue::newest_drill_that_ran(&**destination, &dir, id).await {
-                        Ok(drill) => drilled = passed(drill.as_ref()),
-                        Err(error) => ctx.warn(format!("the drills of {dir} are not known: {}", error.one_line())),
-                    }
-                }
-                known.passed.extend(drilled.map(|at| (dir, at)));
-            }
-        }
-        known
-    }
-
-    fn candidate(&self, entry: &Entry) -> Candidate {
-        let dir = entry.manifest.dir();
-        let drilled = self.passed.get(&dir).copied();
-        candidate(&entry.manifest, entry.verified.as_ref(), drilled, self.pins.get(&dir))
-    }
-}
-
-enum Deleted {
-    Whole,
-    Part(Error),
-    PinnedMeanwhile,
 }
 
 impl Planned {
@@ -359,29 +272,6 @@ impl Planned {
         Ok(latest.filter(|until| *until > now))
     }
 
-    async fn delete(&self) -> Result<Deleted> {
-        let id = &self.manifest.id;
-        let (destination, dir) = (&*self.destination, self.manifest.dir());
-        let failed = |error: Error| {
-            let message = format!("backup {id} could not be deleted in {}", destination.name());
-            let hint = error.hint_text().map(str::to_owned);
-            let error = Error::new(error.kind(), message).caused_by(error);
-            error.hint(hint.unwrap_or_else(|| "it is whole; the next run tries again".to_owned()))
-        };
-        // Somebody may have pinned it since the plan was made.
-        let pin = catalogue::newest_pin(destination, &dir, id).await.map_err(failed)?;
-        if pin.as_ref().is_some_and(|pin| pin.pinned && self.pin.as_ref().is_none_or(|known| pin.at > known.at)) {
-            return Ok(Deleted::PinnedMeanwhile);
-        }
-        let removal = catalogue::remove(destination, &self.manifest).await.map_err(failed)?;
-        let left = removal.failed.len();
-        let Some((first, error)) = removal.failed.into_iter().next() else { return Ok(Deleted::Whole) };
-        let files = if left == 1 { first.to_string() } else { format!("{first} and {} more files", left - 1) };
-        let message = format!("backup {id} is deleted in {}, but not {files}", destination.name());
-        let error = Error::new(error.kind(), message).caused_by(copy_of(&error));
-        Ok(Deleted::Part(error.hint("a later run sweeps them, after a day at the latest")))
-    }
-
     fn listed(&self) -> PlannedBackup {
         PlannedBackup {
             id: self.manifest.id.clone(),
@@ -394,32 +284,4 @@ impl Planned {
             reasons: self.reasons.iter().map(ToString::to_string).collect(),
         }
     }
-}
-
-/// Prunes after a run of backups that holds the job's lock. Whatever fails is a warning: the backup is taken. Returns how
-/// many were deleted of each database, all destinations together.
-pub(super) async fn after_backup(ctx: &Context, request: &PruneRequest) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    let mut pruning = match Pruning::plan_locked(ctx, request).await {
-        Ok(pruning) => pruning,
-        Err(error) => {
-            ctx.warn(format!("old backups of {} were not pruned: {}", request.job, error.one_line()));
-            return counts;
-        }
-    };
-    for hold in pruning.holds() {
-        ctx.warn(format!(
-            "old backups are not pruned: {hold} If all is well, run: pgkeep backup prune {}",
-            request.job
-        ));
-    }
-    pruning.respect_holds();
-    let outcome = pruning.carry_out(ctx).await;
-    for failure in &outcome.failed {
-        ctx.warn(format!("pruning {}: {}", failure.destination, failure.error));
-    }
-    for gone in &outcome.deleted {
-        *counts.entry(gone.database.clone()).or_default() += 1;
-    }
-    counts
 }
