@@ -37,7 +37,8 @@ pub async fn pin(ctx: &Context, catalog: &Catalog, backup: &Backup, pinned: bool
     }
     let should = ctx.config.jobs.get(&manifest.job).map(|job| job.destinations.as_slice());
     for (name, error) in catalog.unreadable() {
-        let may_hold_it = should.is_none_or(|should| should.contains(name)) && error.kind() != ErrorKind::NotFound;
+        // A configured place that is not there may be a disk that is not plugged in.
+        let may_hold_it = should.map_or(error.kind() != ErrorKind::NotFound, |should| should.contains(name));
         if may_hold_it {
             told.push((name.clone(), Some(copy_of(error))));
         }

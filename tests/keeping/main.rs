@@ -4,5 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aged;
+mod guard;
+mod pins;
+mod prune;
+mod prune_faults;
 mod retention;
 mod retention_years;

@@ -117,7 +117,7 @@ fn rules(policy: &Retention, all: &[Candidate], now: DateTime<Utc>) -> Vec<(&'st
         (
             "weekly",
             last_of_each(&good, policy.weekly, |at| {
-                (at.date_naive() - TimeDelta::days(at.weekday().num_days_from_monday().into()))
+                at.date_naive() - TimeDelta::days(at.weekday().num_days_from_monday().into())
             }),
         ),
         ("monthly", last_of_each(&good, policy.monthly, |at| (at.year(), at.month()))),

@@ -53,7 +53,7 @@ pub(super) async fn guard(args: &GuardArgs, global: &Global, session: &Session<'
         }
     };
     if code != exit::DONE {
-        voice::stderr(&advice(&how, &restore, needs_url(args)));
+        voice::stderr(&advice(&how, &restore, needs_url(args, request.job.is_some())));
     }
     session.output.json(&json!({ "backups": outcomes, "exit_code": code, "restore": restore }))?;
     Ok(code)
@@ -147,10 +147,10 @@ fn advice(how: &str, restore: &[String], needs_url: bool) -> String {
 }
 
 /// Whether the line lacks the connection string, because that was not in a configuration and holds, or may hold, a password.
-fn needs_url(args: &GuardArgs) -> bool {
+fn needs_url(args: &GuardArgs, configured: bool) -> bool {
     match given(args) {
         Some(url) => !is_public(url.expose()),
-        None => std::env::var_os(places::URL_VARIABLE).is_some_and(|url| !url.is_empty()),
+        None => !configured && std::env::var_os(places::URL_VARIABLE).is_some_and(|url| !url.is_empty()),
     }
 }
 
