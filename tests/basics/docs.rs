@@ -118,6 +118,8 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/configuration.md",
         "docs/architecture.md",
         "docs/destinations.md",
+        "docs/retention.md",
+        "docs/faults.md",
     ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
