@@ -54,7 +54,7 @@ pub(in crate::ops) async fn prune_after(
     if places.is_empty() {
         return;
     }
-    // One that failed in this run is not waited for again, only to ask for its pins.
+    // A destination that failed in this run is not waited for again to ask for pins that only it knows: it keeps those.
     let counts = after_backup(ctx, &PruneRequest { job, places, others: Vec::new() }).await;
     for outcome in outcomes {
         outcome.pruned = counts.get(&outcome.database).copied().unwrap_or(0);
@@ -81,7 +81,8 @@ async fn after_backup(ctx: &Context, request: &PruneRequest) -> BTreeMap<String,
     pruning.respect_holds();
     let outcome = pruning.carry_out(ctx).await;
     for failure in &outcome.failed {
-        ctx.warn(format!("pruning {}: {}", failure.destination, failure.error));
+        let hint = failure.failure.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+        ctx.warn(format!("pruning {}: {}{hint}", failure.destination, failure.error));
     }
     for gone in &outcome.deleted {
         *counts.entry(gone.database.clone()).or_default() += 1;
