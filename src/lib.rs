@@ -32,6 +32,7 @@ pub mod script;
 
 pub mod catalogue;
 pub mod restore;
+pub mod retention;
 
 pub mod ops;
 

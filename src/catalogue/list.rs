@@ -1,7 +1,7 @@
 //! Which backups a destination holds, with the newest receipts of each.
 
 use super::{
-    DrillReceipt, LARGEST_MANIFEST, LARGEST_RECEIPT, Manifest, VerifyReceipt,
+    DrillReceipt, LARGEST_MANIFEST, LARGEST_RECEIPT, Manifest, PinReceipt, VerifyReceipt,
     receipt::{read_receipt, receipts_to_read},
 };
 use crate::destination::{Destination, Key, MANIFEST_NAME, Object};
@@ -23,6 +23,8 @@ pub struct Entry {
     pub verified: Option<VerifyReceipt>,
     /// The newest drill with it.
     pub drilled: Option<DrillReceipt>,
+    /// The newest note at this destination that it was pinned or unpinned.
+    pub pin: Option<PinReceipt>,
 }
 
 /// A backup's folder with something in it that cannot be used.
@@ -121,7 +123,7 @@ async fn read_folder(destination: &dyn Destination, dir: Key, objects: &[Object]
             .hint("a run that failed left it, or somebody removed the files: delete its manifest.json");
         return Ok(Outcome { entry: None, problems: vec![Problem { dir, error }] });
     }
-    let mut entry = Entry { manifest, verified: None, drilled: None };
+    let mut entry = Entry { manifest, verified: None, drilled: None, pin: None };
     for (folder, object) in receipts_to_read(&dir, objects) {
         let read = match read_whole(destination, object, LARGEST_RECEIPT).await {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -129,6 +131,7 @@ async fn read_folder(destination: &dyn Destination, dir: Key, objects: &[Object]
                 "drills" => {
                     read_receipt(&json, &object.key, &entry.manifest.id).map(|receipt| entry.drilled = Some(receipt))
                 }
+                "pins" => read_receipt(&json, &object.key, &entry.manifest.id).map(|receipt| entry.pin = Some(receipt)),
                 _ => read_receipt(&json, &object.key, &entry.manifest.id).map(|receipt| entry.verified = Some(receipt)),
             }),
         };

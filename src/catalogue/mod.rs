@@ -15,7 +15,7 @@ pub use list::{Entry, Listing, Problem, list};
 pub use manifest::*;
 pub use publish::{CompletedBackup, Draft, publish};
 pub use receipt::{
-    CheckOutcome, DrillReceipt, DrillResult, LARGEST_RECEIPT, PhaseSeconds, RECEIPT_FORMAT, VerifyReceipt,
-    VerifyResult, write_drill_receipt, write_verify_receipt,
+    CheckOutcome, DrillReceipt, DrillResult, LARGEST_RECEIPT, PhaseSeconds, PinReceipt, RECEIPT_FORMAT, VerifyReceipt,
+    VerifyResult, newest_drill_that_ran, newest_pin, write_drill_receipt, write_pin_receipt, write_verify_receipt,
 };
 pub use remove::{Removal, remove};

@@ -1,6 +1,6 @@
 //! Receipts: what verifications and drills found, kept beside the backup they concern.
 
-use crate::destination::{Destination, Key, Object, is_receipt_of};
+use crate::destination::{Destination, Key, Object, RECEIPT_FOLDERS, is_receipt_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::BackupId;
 use crate::proof::Difference;
@@ -126,6 +126,82 @@ pub struct VerifyReceipt {
     pub problems: Vec<String>,
 }
 
+/// That a backup was pinned or unpinned after it was taken. Of all copies of a backup the newest receipt counts, and goes
+/// before what the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinReceipt {
+    /// [`RECEIPT_FORMAT`].
+    pub format: u32,
+    /// The backup.
+    pub backup: BackupId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether it is pinned from then on. If not, the manifest's `keep_until` does not count any more either.
+    pub pinned: bool,
+    /// The program that wrote it, e.g. `pgkeep 0.1.0`.
+    pub written_by: String,
+    /// The computer's name.
+    pub host: String,
+}
+
+/// Stores `receipt` as `pins/YYYYMMDDTHHMMSSZ.json` below the backup's folder `dir`.
+pub async fn write_pin_receipt(destination: &dyn Destination, dir: &Key, receipt: &PinReceipt) -> Result<Key> {
+    store(destination, &dir.join("pins"), receipt.at, receipt).await
+}
+
+/// The newest pin receipt of the backup in `dir`, asked of the destination now.
+pub async fn newest_pin(destination: &dyn Destination, dir: &Key, backup: &BackupId) -> Result<Option<PinReceipt>> {
+    receipts_of(destination, dir, "pins", backup).await?.next().await
+}
+
+/// The newest drill of the backup in `dir` that could run, asked of the destination now.
+pub async fn newest_drill_that_ran(
+    destination: &dyn Destination,
+    dir: &Key,
+    backup: &BackupId,
+) -> Result<Option<DrillReceipt>> {
+    let mut receipts = receipts_of(destination, dir, "drills", backup).await?;
+    loop {
+        match receipts.next::<DrillReceipt>().await? {
+            Some(receipt) if receipt.result == DrillResult::CouldNotRun => {}
+            other => return Ok(other),
+        }
+    }
+}
+
+/// The receipts of one folder, the newest last.
+struct Receipts<'a> {
+    destination: &'a dyn Destination,
+    backup: &'a BackupId,
+    objects: Vec<Object>,
+}
+
+async fn receipts_of<'a>(
+    destination: &'a dyn Destination,
+    dir: &Key,
+    folder: &str,
+    backup: &'a BackupId,
+) -> Result<Receipts<'a>> {
+    let mut objects = destination.list(Some(&dir.join(folder))).await?;
+    objects.retain(|object| is_receipt_of(dir, &object.key).is_some());
+    objects.sort_by(|a, b| is_receipt_of(dir, &a.key).cmp(&is_receipt_of(dir, &b.key)));
+    Ok(Receipts { destination, backup, objects })
+}
+
+impl Receipts<'_> {
+    /// The newest one that was not read yet.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        let Some(object) = self.objects.pop() else { return Ok(None) };
+        if object.bytes > LARGEST_RECEIPT {
+            let message =
+                format!("{} holds {} bytes; pgkeep writes at most {LARGEST_RECEIPT}", object.key, object.bytes);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        let json = self.destination.read(&object.key, 0..object.bytes).await?;
+        read_receipt(&json, &object.key, self.backup).map(Some)
+    }
+}
+
 /// Stores `receipt` as `drills/YYYYMMDDTHHMMSSZ.json` below the backup's folder `dir`, named after its beginning.
 pub async fn write_drill_receipt(destination: &dyn Destination, dir: &Key, receipt: &DrillReceipt) -> Result<Key> {
     let mut kept = receipt.clone();
@@ -202,7 +278,7 @@ pub(super) fn receipts_to_read<'a>(dir: &Key, objects: &'a [Object]) -> Vec<(&'s
         });
         of_folder.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, object)| (folder, object))
     };
-    ["drills", "verified"].into_iter().filter_map(newest).collect()
+    RECEIPT_FOLDERS.into_iter().filter_map(newest).collect()
 }
 
 /// Reads a receipt of `backup` that was found at `key`, refusing what is damaged or from a newer pgkeep.
@@ -214,7 +290,7 @@ pub(super) fn read_receipt<T: DeserializeOwned>(json: &[u8], key: &Key, backup: 
     }
     let damaged = |source: serde_json::Error| {
         Error::new(ErrorKind::Damaged, format!("the receipt {key} cannot be used: {source}"))
-            .hint("drill or verify the backup again: the newest receipt counts")
+            .hint("drill, verify or pin the backup again: the newest receipt counts")
     };
     let head: Head = serde_json::from_slice(json).map_err(damaged)?;
     if head.format != RECEIPT_FORMAT {

@@ -3,11 +3,13 @@
 mod auth;
 mod backup;
 mod doctor;
+mod keep;
 mod restore;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
 pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use doctor::DoctorArgs;
+pub(super) use keep::{GuardArgs, PinArgs, PruneArgs};
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
 
 use crate::secret::Secret;
@@ -74,6 +76,8 @@ pub(super) enum Command {
     Drill(DrillArgs),
     /// Look for whatever would keep backups and drills from working, and say how to mend it
     Doctor(DoctorArgs),
+    /// Take a backup, run a command, and if it fails say how to restore
+    Guard(GuardArgs),
     /// Show a backup, its verification and a drill on a throwaway server
     Demo(DemoArgs),
     /// Get permission for a cloud storage
@@ -146,6 +150,10 @@ mod tests {
         for line in [
             "pgkeep backup now --pin --keep 90d",
             "pgkeep backup verify",
+            "pgkeep backup pin",
+            "pgkeep guard",
+            "pgkeep guard shop",
+            "pgkeep guard shop ls",
             "pgkeep backup verify latest --all",
             "pgkeep restore latest",
             "pgkeep backup fetch latest",
@@ -161,10 +169,10 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_do_not_exist() {
-        for name in ["run", "status", "report", "init", "service", "guard"] {
+        for name in ["run", "status", "report", "init", "service"] {
             assert!(parse(&format!("pgkeep {name}")).is_err(), "{name}");
         }
-        for name in ["prune", "pin", "unpin", "copy", "adopt"] {
+        for name in ["copy", "adopt"] {
             assert!(parse(&format!("pgkeep backup {name}")).is_err(), "{name}");
         }
     }

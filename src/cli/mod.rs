@@ -84,7 +84,7 @@ fn run(cli: &Cli, output: &Output) -> Result<u8> {
         .doing(|| "cannot start the threads of pgkeep".to_owned())?;
     let code = runtime.block_on(async {
         signals::listen(cancel)?;
-        commands::run(&cli.command, &commands::Session { ctx: &ctx, output, display: &display }).await
+        commands::run(cli, &commands::Session { ctx: &ctx, output, display: &display }).await
     });
     display.end();
     runtime.shutdown_timeout(WIND_DOWN);

@@ -24,6 +24,7 @@ pub(super) fn backup() -> BackupOutcome {
         duration_seconds: 12.3,
         destinations: vec![DestinationOutcome { name: "office".into(), status: BackupStatus::Stored, error: None }],
         warnings: vec!["no globals".into()],
+        pruned: 0,
         error: None,
         failure: None,
     }
@@ -47,6 +48,7 @@ pub(super) fn listed() -> ListedBackup {
         drill_result: None,
         label: Some("before fix".into()),
         pinned: false,
+        keep_until: None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once.
+//! Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once. While a command of the user's runs, they
+//! are for that.
 
 #[cfg_attr(windows, path = "signals/windows.rs")]
 #[cfg_attr(not(windows), path = "signals/unix.rs")]
@@ -6,12 +7,67 @@ mod os;
 
 use crate::cancel::{Cancel, Cause};
 use crate::error::{Context, Result};
+use std::sync::{Mutex, PoisonError};
+
+/// Whom signals are for.
+enum For {
+    Us,
+    /// A child, once it is started.
+    Child(Option<u32>),
+}
+
+static SIGNALS_ARE_FOR: Mutex<For> = Mutex::new(For::Us);
+
+fn set(whom: For) {
+    *SIGNALS_ARE_FOR.lock().unwrap_or_else(PoisonError::into_inner) = whom;
+}
+
+/// While it lives, signals do not stop this program: a terminal sends Ctrl-C to the child too, and SIGTERM is handed on.
+pub(super) struct LeftToAChild;
+
+/// From now on signals are for a child that is about to be started.
+pub(super) fn leave_to_a_child() -> LeftToAChild {
+    set(For::Child(None));
+    LeftToAChild
+}
+
+impl LeftToAChild {
+    /// Which child it is.
+    #[allow(clippy::unused_self)] // There is nobody to tell it to without one.
+    pub(super) fn child(&self, pid: Option<u32>) {
+        set(For::Child(pid));
+    }
+}
+
+impl Drop for LeftToAChild {
+    fn drop(&mut self) {
+        set(For::Us);
+    }
+}
+
+/// Whether `cause` was for a child, which then has it.
+fn is_for_a_child(cause: Cause) -> bool {
+    match *SIGNALS_ARE_FOR.lock().unwrap_or_else(PoisonError::into_inner) {
+        For::Us => false,
+        For::Child(pid) => {
+            if let (Some(pid), Cause::Terminate) = (pid, cause) {
+                os::terminate(pid);
+            }
+            true
+        }
+    }
+}
 
 /// Listens from now on, in the runtime that is entered.
 pub(super) fn listen(cancel: Cancel) -> Result<()> {
     let mut signals = os::Signals::new().doing(|| "cannot listen to signals".to_owned())?;
     tokio::spawn(async move {
-        let cause = signals.next().await;
+        let cause = loop {
+            let cause = signals.next().await;
+            if !is_for_a_child(cause) {
+                break cause;
+            }
+        };
         super::voice::stderr(match cause {
             Cause::Interrupt => "interrupted: stopping, once more to stop at once\n",
             Cause::Terminate => "terminated: stopping\n",

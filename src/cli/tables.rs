@@ -2,10 +2,12 @@
 
 mod backups;
 mod doctor;
+mod keeping;
 mod proofs;
 
 pub(super) use backups::{backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
+pub(super) use keeping::{pinned, plan, pruned};
 pub(super) use proofs::{drilled, restored, verified};
 
 use super::words::printable;

@@ -55,6 +55,7 @@ pub use memory::Memory;
 pub use mirrored::{Admission, Mirrored};
 pub use pieces::Pieces;
 pub use rclone::Rclone;
+pub(crate) use remains::RECEIPT_FOLDERS;
 pub use remains::{MANIFEST_NAME, is_receipt_of};
 pub use remote::Remote;
 pub use retrying::Retrying;

@@ -14,7 +14,7 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 pub(crate) const CLAIM_NAME: &str = ".in-progress";
 
 /// The folders of receipts in a backup's folder.
-pub(crate) const RECEIPT_FOLDERS: [&str; 2] = ["drills", "verified"];
+pub(crate) const RECEIPT_FOLDERS: [&str; 3] = ["drills", "pins", "verified"];
 
 const PARTIAL: &str = ".partial-";
 const RANDOM_DIGITS: usize = 16;
@@ -81,7 +81,7 @@ pub(crate) fn receipt_order(name: &str) -> Option<(&str, u32)> {
     shape.then_some((stamp, number))
 }
 
-/// If `key` is a receipt of the backup in the folder `dir`: its folder (`drills` or `verified`), moment and number, which
+/// If `key` is a receipt of the backup in the folder `dir`: its folder (`drills`, `pins` or `verified`), moment and number, which
 /// sort by age within a folder.
 pub fn is_receipt_of<'a>(dir: &Key, key: &'a Key) -> Option<(&'a str, &'a str, u32)> {
     let (folder, name) = key.as_str().strip_prefix(dir.as_str())?.strip_prefix('/')?.split_once('/')?;
@@ -132,6 +132,7 @@ mod tests {
             ".globals.sql.gz.partial-0123456789abcdef",
             "drills/20261123T040000Z.json",
             "verified/20261123T040000Z-2.json",
+            "pins/20261123T040000Z.json",
         ] {
             assert!(is_ours(&id, name), "{name}");
         }

@@ -4,6 +4,7 @@ use super::dump::dump_packed;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
 use super::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
+use super::prune::{clocks_differ, prune_after, sweep};
 use super::store::{Copies, copy_of};
 use super::{Context, open_destination};
 use crate::archive::{Contents, FileContents, Packed};
@@ -19,6 +20,7 @@ use crate::postgres::{Client, Connection, Inspection, databases, inspect, versio
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +54,9 @@ pub struct BackupRequest {
     pub keep_for: Option<Duration>,
     /// The due time that the scheduler takes it for.
     pub scheduled_for: Option<DateTime<Utc>>,
+    /// Deletes afterwards what retention does not keep, for jobs of the configuration. Without one nobody said how long
+    /// backups are kept, so nothing goes by itself.
+    pub prune: bool,
 }
 
 impl BackupRequest {
@@ -71,6 +76,7 @@ impl BackupRequest {
             pinned: false,
             keep_for: None,
             scheduled_for: None,
+            prune: false,
         }
     }
 
@@ -99,6 +105,7 @@ impl BackupRequest {
             pinned: false,
             keep_for: None,
             scheduled_for: None,
+            prune: true,
         })
     }
 }
@@ -142,12 +149,21 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     let destinations: Vec<Arc<dyn Destination>> =
         request.destinations.iter().map(|place| open_destination(ctx, place)).collect();
     let mut outcomes = Vec::new();
+    // Databases whose server agrees with this computer about the time.
+    let mut in_time = BTreeSet::new();
     for client in clients {
-        let outcome = Run { ctx, request, client, destinations: &destinations }.run().await;
+        let run = Run { ctx, request, client, destinations: &destinations };
+        let (outcome, clocks_agree) = run.run().await;
+        if clocks_agree {
+            in_time.insert(outcome.database.clone());
+        }
         outcomes.push(outcome);
         if ctx.cancel.is_cancelled() {
-            break;
+            return Ok(outcomes);
         }
+    }
+    if request.prune {
+        prune_after(ctx, request, &destinations, &mut outcomes, &in_time).await;
     }
     Ok(outcomes)
 }
@@ -184,15 +200,17 @@ struct Begun {
     inspection: Inspection,
     copies: Copies,
     warnings: Vec<String>,
+    clocks_agree: bool,
 }
 
 impl Run<'_> {
-    async fn run(self) -> BackupOutcome {
+    /// What came of it, and whether the server's clock agrees with this computer's.
+    async fn run(self) -> (BackupOutcome, bool) {
         let clock = Instant::now();
         let subject = self.client.connection().describe();
         self.ctx.tell(&Event::Started { what: "backup", subject });
-        let mut outcome = match self.begin().await {
-            Err(error) => self.never_begun(error),
+        let (mut outcome, clocks_agree) = match self.begin().await {
+            Err(error) => (self.never_begun(error), false),
             Ok(mut begun) => {
                 let taken = self.take(&mut begun).await;
                 if let Err(error) = &taken {
@@ -200,12 +218,13 @@ impl Run<'_> {
                         self.ctx.warn(format!("could not clean up, the next run will: {}", left.one_line()));
                     }
                 }
-                self.outcome(begun, taken)
+                let clocks_agree = begun.clocks_agree;
+                (self.outcome(begun, taken), clocks_agree)
             }
         };
         outcome.duration_seconds = clock.elapsed().as_secs_f64();
         self.ctx.tell(&Event::Finished);
-        outcome
+        (outcome, clocks_agree)
     }
 
     /// Everything that can be found wrong before the dump.
@@ -217,7 +236,7 @@ impl Run<'_> {
         let check = async |destination: &Arc<dyn Destination>| {
             let writable = destination.check_writable().await;
             if writable.is_ok() {
-                self.sweep(&**destination, &job, started_at).await;
+                sweep(self.ctx, &**destination, &job, started_at).await;
             }
             (Arc::clone(destination), writable)
         };
@@ -226,7 +245,10 @@ impl Run<'_> {
         let id = BackupId::new(started_at, random_u16()?);
         let dir = backup_dir(&job, &inspection.database, &id);
         let copies = Copies::begin(self.ctx, checked, &dir).await;
-        let mut begun = Begun { id, job, started_at, inspection, copies, warnings: Vec::new() };
+        let warning = clocks_differ(started_at, inspection.now);
+        let clocks_agree = warning.is_none();
+        let warnings = warning.into_iter().collect();
+        let mut begun = Begun { id, job, started_at, inspection, copies, warnings, clocks_agree };
         // Fewer than are required will not do: then better not to load the server for an hour first.
         if !self.request.require.is_met(begun.copies.alive(), self.destinations.len())
             && self.request.require != Require::All
@@ -238,23 +260,6 @@ impl Run<'_> {
             return Err(first.unwrap_or(because));
         }
         Ok(begun)
-    }
-
-    /// What interrupted runs left. That it cannot be removed is no reason not to take a backup.
-    async fn sweep(&self, destination: &dyn Destination, job: &str, now: DateTime<Utc>) {
-        match destination.sweep(&Key::encode(job), now).await {
-            Ok(swept) => {
-                for remains in swept {
-                    let destination = destination.name().to_owned();
-                    self.ctx.tell(&Event::Swept { destination, key: remains.name });
-                }
-            }
-            Err(error) => self.ctx.warn(format!(
-                "could not sweep what interrupted runs left in {}: {}",
-                destination.name(),
-                error.one_line()
-            )),
-        }
     }
 
     /// Dumps, stores and publishes. On an error the caller discards what was stored.
@@ -388,6 +393,7 @@ impl Run<'_> {
             duration_seconds: 0.0,
             destinations: self.destinations.iter().map(destination).collect(),
             warnings: Vec::new(),
+            pruned: 0,
             error: Some(line.clone()),
             failure: Some(error),
         }
@@ -442,6 +448,7 @@ impl Run<'_> {
             duration_seconds: 0.0,
             destinations: results.iter().map(destination).collect(),
             warnings: begun.warnings,
+            pruned: 0,
             error: failure.as_ref().map(Error::one_line),
             failure,
         }

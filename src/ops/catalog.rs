@@ -1,12 +1,17 @@
 //! The backups of several destinations as one catalogue: the same backup in three places is one backup with three copies.
 
+use super::kept::{self, candidate, forget_unwanted, newer_pin};
 use super::store::copy_of;
 use super::{Context, ListedBackup};
-use crate::catalogue::{self, DrillReceipt, DrillResult, Entry, Manifest, Selector, VerifyReceipt, VerifyResult};
+use crate::catalogue::{
+    self, DrillReceipt, DrillResult, Entry, Manifest, PinReceipt, Selector, VerifyReceipt, VerifyResult,
+};
 use crate::config::{DestinationConfig, DestinationRef, Patience};
 use crate::destination::{Backoff, Destination, Drive, Folder, Rclone, Remote, Retrying, S3, Service};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::retention::Candidate;
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,10 +67,11 @@ pub struct Backup {
     pub manifest: Manifest,
     /// The destinations that hold it, the nearest first.
     pub copies: Vec<Arc<dyn Destination>>,
-    /// The destinations of its job that were read and do not hold it.
+    /// The destinations of its job that were read, do not hold it, and would keep it.
     pub missing: Vec<String>,
     verified: Option<VerifyReceipt>,
     drilled: Option<DrillReceipt>,
+    pub(super) pin: Option<PinReceipt>,
 }
 
 /// The backups of some destinations, as they were when it was read.
@@ -81,7 +87,7 @@ impl Catalog {
     /// A destination that cannot be read is warned of and left out, for on the day of need the others must do; that none
     /// can be read is an error.
     pub async fn read(ctx: &Context, destinations: &[DestinationRef], job: Option<&str>) -> Result<Self> {
-        let mut found: BTreeMap<(chrono::DateTime<chrono::Utc>, String), Vec<Backup>> = BTreeMap::new();
+        let mut found: BTreeMap<(DateTime<Utc>, String), Vec<Backup>> = BTreeMap::new();
         let mut problems = Vec::new();
         let mut unreadable = Vec::new();
         let list = async |reference: &DestinationRef| {
@@ -101,16 +107,17 @@ impl Catalog {
                 }
             };
             problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
-            for Entry { manifest, verified, drilled } in listing.entries {
+            for Entry { manifest, verified, drilled, pin } in listing.entries {
                 let key = (manifest.started_at, manifest.dir().to_string());
                 let same = found.entry(key).or_default();
                 if let Some(backup) = same.iter_mut().find(|backup| backup.manifest == manifest) {
                     backup.copies.push(Arc::clone(&destination));
                     backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
                     backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
+                    backup.pin = newer_pin(backup.pin.take(), pin);
                 } else {
                     let copies = vec![Arc::clone(&destination)];
-                    same.push(Backup { manifest, copies, missing: Vec::new(), verified, drilled });
+                    same.push(Backup { manifest, copies, missing: Vec::new(), verified, drilled, pin });
                 }
             }
         }
@@ -151,7 +158,9 @@ impl Catalog {
                 backup.missing = absent.cloned().collect();
             }
         }
-        Ok(Self { backups: found.into_values().flatten().collect(), problems, unreadable })
+        let mut backups: Vec<Backup> = found.into_values().flatten().collect();
+        forget_unwanted(ctx, &mut backups);
+        Ok(Self { backups, problems, unreadable })
     }
 
     /// The backups, oldest first.
@@ -214,8 +223,24 @@ fn newest<T, K: Ord>(a: Option<T>, b: Option<T>, at: impl Fn(&T) -> K) -> Option
 }
 
 impl Backup {
+    /// Whether retention never deletes it.
+    pub fn pinned(&self) -> bool {
+        kept::pinned(&self.manifest, self.pin.as_ref()).0
+    }
+
+    /// Until when retention does not delete it.
+    pub fn keep_until(&self) -> Option<DateTime<Utc>> {
+        kept::pinned(&self.manifest, self.pin.as_ref()).1
+    }
+
+    /// The backup as retention sees it.
+    pub(super) fn candidate(&self) -> Candidate {
+        let drilled = kept::passed(self.drilled.as_ref());
+        candidate(&self.manifest, self.verified.as_ref(), drilled, self.pin.as_ref())
+    }
+
     fn entry(&self) -> Entry {
-        Entry { manifest: self.manifest.clone(), verified: None, drilled: None }
+        Entry { manifest: self.manifest.clone(), verified: None, drilled: None, pin: None }
     }
 
     /// The backup as `backup list` shows it.
@@ -241,7 +266,8 @@ impl Backup {
             drilled_at: self.drilled.as_ref().map(|receipt| receipt.finished_at),
             drill_result: self.drilled.as_ref().map(|receipt| drill_result(receipt.result).to_owned()),
             label: manifest.label.clone(),
-            pinned: manifest.pinned,
+            pinned: self.pinned(),
+            keep_until: self.keep_until(),
         }
     }
 }

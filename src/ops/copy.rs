@@ -240,11 +240,13 @@ fn unchanged(file: &File, source: &Arc<dyn Destination>, digest: &str) -> Result
     ))
 }
 
-/// What drills proved of these bytes is true of the copy; that it was verified is not.
+/// What drills proved of these bytes is true of the copy, and so is that it is pinned; that it was verified is not.
 async fn copy_receipts(ctx: &Context, manifest: &Manifest, from: &Arc<dyn Destination>, to: &Arc<dyn Destination>) {
     let dir = manifest.dir();
     let copied = async {
-        for object in from.list(Some(&dir.join("drills"))).await? {
+        let mut objects = from.list(Some(&dir.join("drills"))).await?;
+        objects.extend(from.list(Some(&dir.join("pins"))).await?);
+        for object in objects {
             if is_receipt_of(&dir, &object.key).is_some() && object.bytes <= SMALL {
                 let bytes = from.read(&object.key, 0..object.bytes).await?;
                 match to.put(&object.key, bytes).await {
@@ -256,6 +258,6 @@ async fn copy_receipts(ctx: &Context, manifest: &Manifest, from: &Arc<dyn Destin
         Ok::<(), Error>(())
     };
     if let Err(error) = copied.await {
-        ctx.warn(format!("the receipts of drills were not copied to {}: {}", to.name(), error.one_line()));
+        ctx.warn(format!("the receipts of drills and pins were not copied to {}: {}", to.name(), error.one_line()));
     }
 }

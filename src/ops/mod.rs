@@ -16,8 +16,11 @@ mod dump;
 mod fetch;
 mod globals;
 mod instructions;
+mod kept;
 mod outcome;
+mod pin;
 mod prove;
+mod prune;
 mod restore;
 mod store;
 mod verify;
@@ -34,7 +37,10 @@ pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
     BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
-    Proof, RestoreOutcome, VerifyOutcome, VerifyStatus,
+    PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome, VerifyOutcome,
+    VerifyStatus,
 };
+pub use pin::pin;
+pub use prune::{PrunePlace, PruneRequest, Pruning};
 pub use restore::{RestoreRequest, Target, restore};
 pub use verify::verify;

@@ -60,6 +60,8 @@ pub struct BackupOutcome {
     pub destinations: Vec<DestinationOutcome>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// How many older backups of this database retention deleted afterwards, all destinations together.
+    pub pruned: u64,
     /// Why it failed, in one line.
     pub error: Option<String>,
     /// Why it failed, or was stored only in part: decides the exit code.
@@ -100,8 +102,95 @@ pub struct ListedBackup {
     pub drill_result: Option<String>,
     /// What the user called it.
     pub label: Option<String>,
-    /// Never deleted by retention.
+    /// Never deleted by retention: by its newest pin receipt, else by its manifest.
     pub pinned: bool,
+    /// Kept by retention until then.
+    pub keep_until: Option<DateTime<Utc>>,
+}
+
+/// A backup that was pinned or unpinned.
+#[derive(Debug, Serialize)]
+pub struct PinOutcome {
+    /// The backup's id.
+    pub backup: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// Whether it is pinned now.
+    pub pinned: bool,
+    /// Each destination that holds it or may hold it.
+    pub destinations: Vec<DestinationOutcome>,
+    /// Why some or all of them were not told: decides the exit code.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
+
+/// One backup of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedBackup {
+    /// The backup's id.
+    pub id: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// The destination's name.
+    pub destination: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// Bytes stored there.
+    pub stored_bytes: u64,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Every rule that keeps it; empty if it goes.
+    pub reasons: Vec<String>,
+}
+
+/// A backup that was deleted at one destination.
+#[derive(Debug, Clone, Serialize)]
+pub struct PrunedBackup {
+    /// The backup's id.
+    pub id: BackupId,
+    /// The job.
+    pub job: String,
+    /// The database.
+    pub database: String,
+    /// The destination's name.
+    pub destination: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// Bytes that it held.
+    pub stored_bytes: u64,
+}
+
+/// What could not be planned or deleted.
+#[derive(Debug, Serialize)]
+pub struct PruneFailure {
+    /// The backup's id; `None` where nothing of a destination or database could be planned.
+    pub id: Option<BackupId>,
+    /// The job.
+    pub job: String,
+    /// The database; `None` for all of the destination.
+    pub database: Option<String>,
+    /// The destination's name.
+    pub destination: String,
+    /// Why, in one line.
+    pub error: String,
+    /// Why: decides the exit code.
+    #[serde(skip)]
+    pub failure: Error,
+}
+
+/// A pruning.
+#[derive(Debug, Default, Serialize)]
+pub struct PruneOutcome {
+    /// Every backup, kept or not, and why.
+    pub plan: Vec<PlannedBackup>,
+    /// What was deleted.
+    pub deleted: Vec<PrunedBackup>,
+    /// What was not, though it should have been.
+    pub failed: Vec<PruneFailure>,
 }
 
 /// How a copy ended.

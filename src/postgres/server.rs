@@ -3,6 +3,7 @@
 use super::{Client, DatabaseProperties, Extension, Privilege, Server, Setting};
 use crate::cancel::Cancel;
 use crate::error::Result;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Inspection {
     /// The database's name, as the server spells it.
     pub database: String,
+    /// What the server's clock said, to the second.
+    pub now: DateTime<Utc>,
     /// The role that is connected.
     pub user: String,
     /// Whether that role is a superuser.
@@ -33,6 +36,7 @@ pub struct Inspection {
 #[derive(Deserialize)]
 struct Answer {
     database: String,
+    now: i64,
     user: String,
     superuser: bool,
     version: String,
@@ -64,6 +68,7 @@ struct SettingRow {
 const INSPECT: &str = "
 select json_build_object(
   'database', d.datname, 'user', current_user,
+  'now', extract(epoch from pg_catalog.clock_timestamp())::bigint,
   'superuser', (select rolsuper from pg_catalog.pg_roles where rolname = current_user),
   'version', current_setting('server_version'), 'version_num', current_setting('server_version_num')::int,
   'may_control', has_function_privilege('pg_catalog.pg_control_system()', 'execute'),
@@ -117,6 +122,8 @@ pub async fn inspect(client: &Client, cancel: &Cancel) -> Result<Inspection> {
     });
     Ok(Inspection {
         database: answer.database,
+        // A time that no calendar holds is a clock that is wrong.
+        now: DateTime::from_timestamp(answer.now, 0).unwrap_or_default(),
         user: answer.user,
         superuser: answer.superuser,
         server: Server {

@@ -27,6 +27,8 @@ const ORDER: [&str; 19] = [
     "proof",
     // Receipts hold what a proof found.
     "catalogue",
+    // Which backups are kept, decided without any destination.
+    "retention",
     "restore",
     "ops",
     "schedule",

@@ -90,7 +90,8 @@ fn every_command_in_the_readme_exists() {
             continue;
         }
         let commands: BTreeSet<&str> = [
-            "backup", "now", "list", "show", "verify", "fetch", "copy", "restore", "drill", "doctor", "auth", "gdrive",
+            "backup", "now", "list", "show", "verify", "fetch", "copy", "prune", "pin", "unpin", "guard", "restore",
+            "drill", "doctor", "auth", "gdrive",
         ]
         .into();
         let mut path: Vec<&str> = Vec::new();
@@ -118,6 +119,8 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/configuration.md",
         "docs/architecture.md",
         "docs/destinations.md",
+        "docs/retention.md",
+        "docs/faults.md",
     ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

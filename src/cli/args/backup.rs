@@ -1,6 +1,6 @@
 //! `pgkeep backup …`.
 
-use super::{At, Url};
+use super::{At, PinArgs, PruneArgs, Url};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -19,6 +19,12 @@ pub(in crate::cli) enum BackupCommand {
     Fetch(FetchArgs),
     /// Copy a backup to another destination, or all backups to where they are missing
     Copy(CopyArgs),
+    /// Delete what retention does not keep: the plan is printed first, with reasons
+    Prune(PruneArgs),
+    /// Keep a backup from retention until it is unpinned
+    Pin(PinArgs),
+    /// Let retention delete a backup, whether it was pinned or taken with --pin or --keep
+    Unpin(PinArgs),
 }
 
 /// `pgkeep backup now`.
@@ -41,6 +47,9 @@ pub(in crate::cli) struct NowArgs {
     /// Keep the backup from retention for so long, such as 90d
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) keep: Option<String>,
+    /// Delete no older backups afterwards
+    #[arg(long)]
+    pub(in crate::cli) no_prune: bool,
     /// gzip, gzip:1 to gzip:12, zstd, or zstd:1 to zstd:19 [default: the job's, or gzip:5]
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     pub(in crate::cli) compression: Option<String>,

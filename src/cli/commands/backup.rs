@@ -6,6 +6,7 @@ use crate::cli::{exit, places, tables, voice};
 use crate::config::{Compression, DestinationRef, JobConfig, SecretRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, BackupOutcome, BackupRequest, BackupStatus};
+use crate::secret::Secret;
 use serde_json::json;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) async fn now(args: &NowArgs, session: &Session<'_>) -> Result<u8> {
         jobs = config.jobs.values().collect();
     }
     if jobs.is_empty() {
-        let mut request = ad_hoc(args, to, session)?;
+        let mut request = ad_hoc(args.url.database_url.as_ref(), to, session)?;
         asked.apply(&mut request);
         let outcomes = ops::backup(session.ctx, &request).await?;
         show(&outcomes, session)?;
@@ -78,8 +79,9 @@ async fn one_job(
     ops::backup(session.ctx, &request).await
 }
 
-fn ad_hoc(args: &NowArgs, to: Vec<DestinationRef>, session: &Session<'_>) -> Result<BackupRequest> {
-    let connection = match places::url(args.url.database_url.as_ref())? {
+/// The backup of the one database that `url` or the environment names, to `to` or all configured destinations.
+pub(super) fn ad_hoc(url: Option<&Secret>, to: Vec<DestinationRef>, session: &Session<'_>) -> Result<BackupRequest> {
+    let connection = match places::url(url)? {
         Some(connection) => Some(connection),
         None => places::environment()?,
     };
@@ -98,30 +100,20 @@ struct Asked {
     keep_for: Option<Duration>,
     label: Option<String>,
     pin: bool,
+    prune: bool,
 }
 
 impl Asked {
     fn read(args: &NowArgs) -> Result<Self> {
         let compression = args.compression.as_deref().map(str::parse::<Compression>).transpose();
-        let keep_for = args.keep.as_deref().map(|text| {
-            let wrong = |why: &str| {
-                Error::new(ErrorKind::Usage, format!("--keep {text:?} {why}"))
-                    .hint("write a duration such as 90d or 12h")
-            };
-            match humantime::parse_duration(text) {
-                Ok(Duration::ZERO) => Err(wrong("keeps nothing")),
-                Ok(duration) => Ok(duration),
-                Err(_) => Err(wrong("is no duration")),
-            }
-        });
-        if args.label.as_deref().is_some_and(|label| label.chars().any(char::is_control)) {
-            return Err(Error::new(ErrorKind::Usage, "a label must not hold control characters"));
-        }
+        let keep_for = args.keep.as_deref().map(duration);
+        refuse_odd_label(args.label.as_deref())?;
         Ok(Self {
             compression: compression.map_err(|error| error.with_kind(ErrorKind::Usage))?,
             keep_for: keep_for.transpose()?,
             label: args.label.clone(),
             pin: args.pin,
+            prune: !args.no_prune,
         })
     }
 
@@ -129,10 +121,31 @@ impl Asked {
         request.compression = self.compression.unwrap_or(request.compression);
         request.keep_for = self.keep_for;
         request.pinned = self.pin;
+        request.prune = request.prune && self.prune;
         if let Some(label) = &self.label {
             request.label = Some(label.clone());
         }
     }
+}
+
+/// The duration of `--keep`.
+pub(super) fn duration(text: &str) -> Result<Duration> {
+    let wrong = |why: &str| {
+        Error::new(ErrorKind::Usage, format!("--keep {text:?} {why}")).hint("write a duration such as 90d or 12h")
+    };
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err(wrong("keeps nothing")),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err(wrong("is no duration")),
+    }
+}
+
+/// Refuses a label that would move the cursor of whoever lists it.
+pub(super) fn refuse_odd_label(label: Option<&str>) -> Result<()> {
+    if label.is_some_and(|label| label.chars().any(char::is_control)) {
+        return Err(Error::new(ErrorKind::Usage, "a label must not hold control characters"));
+    }
+    Ok(())
 }
 
 /// The outcome of a job of which nothing was begun.
@@ -152,6 +165,7 @@ fn not_begun(job: &JobConfig, error: &Error) -> BackupOutcome {
         duration_seconds: 0.0,
         destinations: Vec::new(),
         warnings: Vec::new(),
+        pruned: 0,
         error: Some(error.one_line()),
         failure: None,
     }

@@ -6,6 +6,8 @@ mod copy;
 mod demo;
 mod doctor;
 mod drill;
+mod guard;
+mod keep;
 mod look;
 mod restore;
 mod verify;
@@ -31,15 +33,19 @@ pub(super) struct Session<'s> {
     pub(super) display: &'s Display,
 }
 
-/// Runs `command`; returns the exit code.
-pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> {
-    match command {
+/// Runs the command of `cli`; returns the exit code.
+pub(super) async fn run(cli: &Cli, session: &Session<'_>) -> Result<u8> {
+    match &cli.command {
         Command::Backup(BackupCommand::Now(args)) => backup::now(args, session).await,
         Command::Backup(BackupCommand::List(args)) => look::list(args, session).await,
         Command::Backup(BackupCommand::Show(args)) => look::show(args, session).await,
         Command::Backup(BackupCommand::Verify(args)) => verify::verify(args, session).await,
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
         Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,
+        Command::Backup(BackupCommand::Prune(args)) => keep::prune(args, session).await,
+        Command::Backup(BackupCommand::Pin(args)) => keep::pin(args, true, session).await,
+        Command::Backup(BackupCommand::Unpin(args)) => keep::pin(args, false, session).await,
+        Command::Guard(args) => guard::guard(args, &cli.global, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,

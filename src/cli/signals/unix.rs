@@ -23,3 +23,10 @@ impl Signals {
         }
     }
 }
+
+/// Asks the process `pid` to end. If it has ended meanwhile there is nobody to ask.
+pub(super) fn terminate(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
+}

@@ -43,6 +43,9 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         };
         text.push_str(&line("where", &state));
     }
+    if outcome.pruned > 0 {
+        text.push_str(&line("pruned", &counted(outcome.pruned, "older backup", "older backups")));
+    }
     for warning in outcome.warnings.iter().filter(|warning| !told(warning)) {
         text.push_str(&line("warning", warning));
     }
@@ -135,10 +138,10 @@ pub(in crate::cli) fn show(
     if let Some(label) = &manifest.label {
         add("label", label);
     }
-    if manifest.pinned {
+    if backup.pinned() {
         add("pinned", "yes, never deleted by retention");
     }
-    if let Some(until) = manifest.keep_until {
+    if let Some(until) = backup.keep_until() {
         add("kept until", &words::moment(until, now, zone));
     }
     add("started", &words::moment(manifest.started_at, now, zone));

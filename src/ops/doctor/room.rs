@@ -145,6 +145,7 @@ mod tests {
         };
         Inspection {
             database: "shop".into(),
+            now: chrono::DateTime::default(),
             user: "app".into(),
             superuser: false,
             server,
