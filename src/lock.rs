@@ -133,7 +133,8 @@ fn choose_state_dir(
         return dir;
     }
     if root {
-        return PathBuf::from("/var/lib/pgkeep");
+        let shared = if cfg!(windows) { var("PROGRAMDATA").map(|dir| dir.join("pgkeep")) } else { None };
+        return shared.unwrap_or_else(|| PathBuf::from("/var/lib/pgkeep"));
     }
     // The XDG base directory specification: a relative path is to be ignored.
     let (below, otherwise) =
@@ -150,9 +151,11 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// Services and tasks of the system have their profiles below Windows' own folder, where nobody looks for files.
 #[cfg(windows)]
 fn is_root() -> bool {
-    false
+    let folder = |name: &str| std::env::var(name).ok().map(|path| path.to_ascii_lowercase());
+    matches!((folder("SYSTEMROOT"), folder("USERPROFILE")), (Some(system), Some(profile)) if profile.starts_with(&system))
 }
 
 #[cfg(unix)]

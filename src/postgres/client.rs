@@ -93,7 +93,7 @@ impl Client {
         env.retain(|(name, _)| name != "PGCLIENTENCODING" && name != "PGTZ");
         env.push(("PGTZ".into(), "UTC".into()));
         env.extend(self.extra_env.iter().cloned());
-        Ok(Invocation::new(program).env(env).secrets(self.connection.secrets()))
+        Ok(Invocation::new(program).postgres().env(env).secrets(self.connection.secrets()))
     }
 
     /// psql that stops at the first error and reads no startup file.

@@ -3,6 +3,7 @@
 use crate::error::{Context, Error, ErrorKind, Result};
 use std::fs::{self, DirEntry, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Locked as long as the folder's pgkeep lives.
 const MARK: &str = "in-use";
@@ -34,7 +35,17 @@ pub(super) fn sweep(base: &Path, prefix: &str) -> Vec<PathBuf> {
     folders.filter(|folder| remove(folder).is_ok()).collect()
 }
 
+/// How often, and after what pauses, Windows is asked to remove files that a program which just ended had open.
+const ATTEMPTS: usize = 60;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Removes `folder` and all that is in it.
 pub(super) fn remove(folder: &Path) -> Result<()> {
+    for _ in 1..if cfg!(windows) { ATTEMPTS } else { 1 } {
+        if fs::remove_dir_all(folder).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
     fs::remove_dir_all(folder).doing(|| format!("cannot remove {}", folder.display()))
 }

@@ -1,12 +1,13 @@
 //! One child process: described, spawned, drained, waited for, or stopped.
 
 use super::guard::{self, Orphan};
+use super::streams::{CTRL_Z, Input, Output};
 use super::{RunAs, os};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::secret::{Secret, scrub};
 use std::ffi::OsString;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub struct Invocation {
     secrets: Vec<Secret>,
     dir: Option<PathBuf>,
     orphan: Orphan,
+    text_mode: bool,
 }
 
 /// How a child ended.
@@ -101,6 +103,7 @@ impl Invocation {
             secrets: Vec::new(),
             dir: None,
             orphan: Orphan::Kill,
+            text_mode: false,
         }
     }
 
@@ -160,6 +163,13 @@ impl Invocation {
         self
     }
 
+    /// Says that the program is one of PostgreSQL's, which on Windows keep their standard streams in text mode.
+    #[must_use]
+    pub fn postgres(mut self) -> Self {
+        self.text_mode = cfg!(windows);
+        self
+    }
+
     /// Starts the child. Must be called within a tokio runtime.
     pub async fn spawn(self) -> Result<Running> {
         let name = program_name(&self.program);
@@ -167,18 +177,23 @@ impl Invocation {
             Stdout::Null => (None, Stdio::null()),
             Stdout::Pipe => {
                 let (reader, writer) = os::wide_pipe().doing(|| format!("cannot make a pipe for {name}"))?;
-                (Some(reader), Stdio::from(writer))
+                (Some(Output::new(reader, self.text_mode)), Stdio::from(writer))
             }
         };
         let (stdin_writer, stdin, input) = match self.stdin {
             Stdin::Null => (None, Stdio::null(), None),
             Stdin::Bytes(bytes) => {
                 let (reader, writer) = os::wide_pipe().doing(|| format!("cannot make a pipe for {name}"))?;
+                let writer = Input::new(writer, self.text_mode);
+                if writer.ends_at_ctrl_z() && bytes.contains(&CTRL_Z) {
+                    return Err(Error::new(ErrorKind::Refused, format!("{name} cannot be given the byte 26 (Ctrl-Z)"))
+                        .hint("PostgreSQL's programs for Windows stop reading there: run pgkeep on another system"));
+                }
                 (None, Stdio::from(reader), Some((writer, bytes)))
             }
             Stdin::Pipe => {
                 let (reader, writer) = os::wide_pipe().doing(|| format!("cannot make a pipe for {name}"))?;
-                (Some(writer), Stdio::from(reader), None)
+                (Some(Input::new(writer, self.text_mode)), Stdio::from(reader), None)
             }
         };
         let mut command = guard::command(&self.program, &self.args, self.run_as.as_ref(), self.orphan);
@@ -250,7 +265,8 @@ async fn drain_tail(mut pipe: tokio::process::ChildStderr) -> String {
         }
     }
     let start = tail.len().saturating_sub(STDERR_TAIL);
-    String::from_utf8_lossy(&tail[start..]).into_owned()
+    let text = String::from_utf8_lossy(&tail[start..]);
+    if cfg!(windows) { text.replace("\r\n", "\n") } else { text.into_owned() }
 }
 
 /// A child that was started. Dropping it kills it.
@@ -260,9 +276,9 @@ pub struct Running {
     child: tokio::process::Child,
     stderr: JoinHandle<String>,
     /// The child's input; dropping it is the end of the input.
-    pub stdin: Option<PipeWriter>,
+    pub stdin: Option<Input>,
     /// The child's output, for blocking reads on a thread of their own.
-    pub stdout: Option<PipeReader>,
+    pub stdout: Option<Output>,
     _job: os::Job,
 }
 

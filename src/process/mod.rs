@@ -5,6 +5,7 @@
 
 mod guard;
 mod invocation;
+mod streams;
 mod unhurried;
 #[cfg(unix)]
 mod unix;
@@ -13,6 +14,7 @@ mod windows;
 
 pub use guard::{GUARD_COMMAND, Orphan, become_guarded, install_guard};
 pub use invocation::{Captured, Invocation, Running, Status, Stdin, Stdout};
+pub use streams::{CTRL_Z, Input, Output};
 pub use unhurried::Unhurried;
 #[cfg(unix)]
 use unix as os;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{Error, PipeReader, PipeWriter};
 use std::process::{Command, ExitStatus};
+use winsafe::{HPROCESS, co};
 
 /// The kernel needs no helper here: the job object does it.
 pub(super) const GUARDS: bool = false;
@@ -31,14 +32,22 @@ pub fn host_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
-/// Whose ids of processes mean something here: nobody's, as [`is_alive`] cannot tell.
+/// What two processes must share for the id of one to mean something to the other. Windows tells nothing that would change
+/// with every start of the system: marks on services are judged by their age there.
 pub fn scope() -> Option<String> {
     None
 }
 
-/// Windows tells this only through handles; callers then go by age.
-pub fn is_alive(_pid: u32) -> bool {
-    true
+/// What a process that runs has for an exit code (`STILL_ACTIVE`).
+const RUNNING: u32 = 259;
+
+/// Whether a process with this id exists and runs. One that may not be looked at does.
+pub fn is_alive(pid: u32) -> bool {
+    match HPROCESS::OpenProcess(co::PROCESS::QUERY_LIMITED_INFORMATION, false, pid) {
+        Ok(process) => process.GetExitCodeProcess().map_or(true, |code| code == RUNNING),
+        // What Windows says for an id that nobody has.
+        Err(error) => error != co::ERROR::INVALID_PARAMETER,
+    }
 }
 
 pub(super) fn set_user(_command: &mut Command, _run_as: Option<&RunAs>) {}

@@ -8,7 +8,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
 use crate::postgres::{Client, SESSION, sqlstate, summary};
-use crate::process::{Status, Stdin};
+use crate::process::{CTRL_Z, Status, Stdin};
 use crate::script::Entry;
 use std::io::Write;
 use std::ops::Range;
@@ -36,7 +36,10 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     let guard = if restrict { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
     let preamble = format!("{SESSION}{guard}");
     let preamble_lines = preamble.lines().count() as u64;
-    let mut cut = Cut { omitted, next: 0, at: 0 };
+    // psql for Windows takes Ctrl-Z for the end of its input. In rows COPY knows another way to write it; elsewhere writing
+    // it fails.
+    let rows = if input.ends_at_ctrl_z() { row_ranges(&entries) } else { Vec::new() };
+    let mut cut = Cut { omitted, next: 0, at: 0, rows };
     let name = unpacking.key.file_name().to_owned();
     let mut first = Some(preamble);
     let feed = unpacking.run(cancel, move |sql| {
@@ -66,11 +69,21 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     Ok(())
 }
 
+/// Where the rows of tables are in the SQL, in order.
+fn row_ranges(entries: &[Entry]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> =
+        entries.iter().filter_map(|entry| entry.table.as_ref()).map(|table| table.start..table.end).collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
 /// Leaves byte ranges out of a stream; their newlines stay, so that psql's line numbers are those of the archive.
 struct Cut {
     omitted: Vec<Range<u64>>,
     next: usize,
     at: u64,
+    /// Where Ctrl-Z is written as an escape of COPY's.
+    rows: Vec<Range<u64>>,
 }
 
 impl Cut {
@@ -78,8 +91,9 @@ impl Cut {
         let mut rest = sql;
         while !rest.is_empty() {
             let Some(range) = self.omitted.get(self.next) else {
+                self.pass(rest, out)?;
                 self.at += rest.len() as u64;
-                return out.write_all(rest);
+                return Ok(());
             };
             let inside = self.at >= range.start;
             let boundary = if inside { range.end } else { range.start };
@@ -89,13 +103,30 @@ impl Cut {
                 let newlines = memchr::memchr_iter(b'\n', piece).count();
                 out.write_all(&vec![b'\n'; newlines])?;
             } else {
-                out.write_all(piece)?;
+                self.pass(piece, out)?;
             }
             self.at += length as u64;
             self.next += usize::from(inside && self.at == range.end);
             rest = after;
         }
         Ok(())
+    }
+
+    /// Writes `piece`, which begins at `self.at`.
+    fn pass(&self, piece: &[u8], out: &mut impl Write) -> std::io::Result<()> {
+        let mut written = 0;
+        if !self.rows.is_empty() {
+            for at in memchr::memchr_iter(CTRL_Z, piece) {
+                let place = self.at + at as u64;
+                let after = self.rows.partition_point(|range| range.end <= place);
+                if self.rows.get(after).is_some_and(|range| range.contains(&place)) {
+                    out.write_all(piece.get(written..at).unwrap_or_default())?;
+                    out.write_all(br"\x1a")?;
+                    written = at + 1;
+                }
+            }
+        }
+        out.write_all(piece.get(written..).unwrap_or_default())
     }
 }
 
@@ -168,6 +199,19 @@ mod tests {
         assert_eq!(line_of("psql: error: connection failed"), None);
     }
 
+    #[test]
+    fn ctrl_z_is_escaped_in_rows_alone_wherever_pieces_end() {
+        let text = b"a\x1ab\nrow \x1a1\t\x1a\n\\.\nc\x1a";
+        for length in 1..=text.len() {
+            let mut cut = Cut { omitted: vec![0..1], next: 0, at: 0, rows: vec![4..12] };
+            let mut out = Vec::new();
+            for piece in text.chunks(length) {
+                cut.write(piece, &mut out).unwrap();
+            }
+            assert_eq!(out, b"\x1ab\nrow \\x1a1\t\\x1a\n\\.\nc\x1a");
+        }
+    }
+
     proptest! {
         #[test]
         fn cut_ranges_leave_only_their_newlines(
@@ -181,7 +225,7 @@ mod tests {
             let inside = |at: usize| omitted.iter().any(|range| range.contains(&(at as u64)));
             let expected: Vec<u8> =
                 text.bytes().enumerate().filter(|&(at, byte)| byte == b'\n' || !inside(at)).map(|(_, byte)| byte).collect();
-            let mut cut = Cut { omitted: omitted.clone(), next: 0, at: 0 };
+            let mut cut = Cut { omitted: omitted.clone(), next: 0, at: 0, rows: Vec::new() };
             let mut out = Vec::new();
             let mut rest = text.as_bytes();
             for piece in pieces.into_iter().chain([usize::MAX]) {

@@ -103,12 +103,12 @@ impl TempFile {
             .hint("the disk or the network share returns other bytes than it was given: check it before trusting it"));
         }
 
-        temp.persist_noclobber(&self.target).map_err(|failed| {
-            let what = match failed.error.kind() {
+        os::publish(temp, &self.target).map_err(|error| {
+            let what = match error.kind() {
                 std::io::ErrorKind::AlreadyExists => format!("{} exists already", self.target.display()),
                 _ => shown("create", &self.target),
             };
-            denied(what, failed.error)
+            denied(what, error)
         })?;
         let folder = self.target.parent().unwrap_or(&self.root);
         if let Err(source) = os::sync_folder(folder) {

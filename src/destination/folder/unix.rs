@@ -38,6 +38,11 @@ pub(super) fn close(file: File) -> io::Result<()> {
     nix::unistd::close(file).map_err(io::Error::from)
 }
 
+/// Gives a finished file its name unless that is taken.
+pub(super) fn publish(temp: tempfile::TempPath, target: &Path) -> io::Result<()> {
+    temp.persist_noclobber(target).map_err(|failed| failed.error)
+}
+
 /// Makes the entries of the folder durable: names that were created, renamed or removed in it.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {

@@ -11,10 +11,10 @@ use crate::cancel::Cancel;
 use crate::destination::remains::temp_name;
 use crate::destination::{Backoff, Key, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::Running;
+use crate::process::{Input, Running};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::io::{PipeWriter, Write};
+use std::io::Write;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -231,7 +231,7 @@ fn part_options(expected_bytes: u64) -> Vec<String> {
 }
 
 /// Writes and digests what comes. `None` if rclone takes no more: its status says why.
-fn feed(mut writer: PipeWriter, mut pieces: mpsc::Receiver<Bytes>, mut tally: Tally) -> Option<Sums> {
+fn feed(mut writer: Input, mut pieces: mpsc::Receiver<Bytes>, mut tally: Tally) -> Option<Sums> {
     while let Some(piece) = pieces.blocking_recv() {
         tally.add(&piece);
         writer.write_all(&piece).ok()?;

@@ -44,12 +44,27 @@ impl Connection {
     /// The superuser's connection to a throwaway cluster, whose socket is in `dir`. Inherits no `PG*` variable: a stray
     /// `PGHOSTADDR` would lead to another server.
     pub fn socket(dir: &Path, port: u16, user: &str, database: &str) -> Self {
-        let values = [
+        Self::of_our_own([
             ("host", dir.to_string_lossy().into_owned()),
             ("port", port.to_string()),
             ("user", user.to_owned()),
             ("dbname", database.to_owned()),
-        ];
+        ])
+    }
+
+    /// The same to a throwaway cluster that listens on a port of 127.0.0.1.
+    pub fn loopback(port: u16, user: &str, password: &Secret, database: &str) -> Self {
+        Self::of_our_own([
+            ("host", "127.0.0.1".to_owned()),
+            ("port", port.to_string()),
+            ("user", user.to_owned()),
+            ("password", password.expose().to_owned()),
+            ("dbname", database.to_owned()),
+            ("sslmode", "disable".to_owned()),
+        ])
+    }
+
+    fn of_our_own<const N: usize>(values: [(&'static str, String); N]) -> Self {
         Self {
             values: values.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
             as_written: Vec::new(),

@@ -55,6 +55,11 @@ impl Programs {
         self.path("postgres")
     }
 
+    /// The path of `pg_ctl`.
+    pub fn pg_ctl(&self) -> PathBuf {
+        self.path("pg_ctl")
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         search::program(&self.dir, name)
     }

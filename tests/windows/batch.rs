@@ -1,0 +1,36 @@
+//! The batch file for people who double-click.
+
+use crate::support::backup_dirs;
+use crate::wine::Wine;
+use std::path::Path;
+
+#[test]
+fn the_batch_file_backs_up_and_hands_on_the_exit_code() {
+    let wine = Wine::get();
+    wine.create_db("batch");
+    let folder = r"C:\Archivos de pgkeep & Cía";
+    wine.create_folder(folder);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(here.join("windows-task/backup_database.bat"), wine.path(folder).join("backup_database.bat"))
+        .unwrap();
+    std::fs::copy(
+        here.join("target/windows/x86_64-pc-windows-gnu/windows-test/pgkeep.exe"),
+        wine.path(folder).join("pgkeep.exe"),
+    )
+    .unwrap();
+    let config = format!(
+        "[job.batch]\ndatabase_url = {{ env = \"BATCH_URL\" }}\nto = ['here']\n[destination.here]\ntype = \"folder\"\npath = '{folder}\\copias'\n"
+    );
+    wine.write(&format!("{folder}\\pgkeep.toml"), &config);
+    let batch = |url: &str| {
+        let mut cmd = wine.command("cmd");
+        cmd.args(["/c", &format!("{folder}\\backup_database.bat")]).env("BATCH_URL", url).env("PGKEEP_NO_PAUSE", "1");
+        Wine::end(&mut cmd)
+    };
+    let told = batch(&wine.url("batch")).exits(0).stdout;
+    assert!(told.contains("Respaldo terminado"), "{told}");
+    assert_eq!(backup_dirs(wine.path(folder).join("copias")).len(), 1);
+    let told = batch(&wine.url("no_such_database")).exits(1);
+    assert!(told.stdout.contains("exit code 1"), "{told:?}");
+    assert_eq!(backup_dirs(wine.path(folder).join("copias")).len(), 1);
+}
