@@ -205,7 +205,7 @@ fn a_damaged_backup_counts_for_nothing() {
     for days in [0, 10] {
         let file = std::fs::read_dir(house.dir("office", days)).unwrap().map(|entry| entry.unwrap().path());
         let file =
-            file.filter(|path| path.to_string_lossy().contains("_") && path.to_string_lossy().ends_with(".sql.gz"));
+            file.filter(|path| path.to_string_lossy().contains('_') && path.to_string_lossy().ends_with(".sql.gz"));
         let file = file.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
         let mut bytes = std::fs::read(&file).unwrap();
         let middle = bytes.len() / 2;
