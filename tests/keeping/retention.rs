@@ -52,6 +52,9 @@ fn policies() -> impl Strategy<Value = Retention> {
     )
 }
 
+/// Seconds ago; pinned, damaged, drilled; for how many days it is kept.
+type Drawn = (u64, (bool, bool, bool), Option<i64>);
+
 /// Backups of the last days, weeks or years, some in the same second, some of them odd.
 fn histories() -> impl Strategy<Value = Vec<Candidate>> {
     let reach = prop_oneof![Just(3 * DAY), Just(60 * DAY), Just(1500 * DAY)];
@@ -61,19 +64,19 @@ fn histories() -> impl Strategy<Value = Vec<Candidate>> {
     };
     let several = reach.prop_flat_map(move |reach| proptest::collection::vec(one(reach), 0..40));
     several.prop_map(|drawn| {
-        let candidate =
-            |(number, (ago, (pinned, damaged, drilled), keep)): (usize, (u64, (bool, bool, bool), Option<i64>))| {
-                // Whole quarters of an hour, so that some are of the same time.
-                let started_at = now() - TimeDelta::seconds((ago / 900 * 900) as i64);
-                Candidate {
-                    id: BackupId::new(started_at, number as u16),
-                    started_at,
-                    pinned,
-                    keep_until: keep.map(|days| now() + TimeDelta::days(days)),
-                    condition: if damaged { Condition::Damaged } else { Condition::Good },
-                    drilled: drilled.then_some(started_at + TimeDelta::days(2)),
-                }
-            };
+        let candidate = |(number, drawn): (usize, Drawn)| {
+            let (ago, (pinned, damaged, drilled), keep) = drawn;
+            // Whole quarters of an hour, so that some are of the same time.
+            let started_at = now() - TimeDelta::seconds((ago / 900 * 900) as i64);
+            Candidate {
+                id: BackupId::new(started_at, number as u16),
+                started_at,
+                pinned,
+                keep_until: keep.map(|days| now() + TimeDelta::days(days)),
+                condition: if damaged { Condition::Damaged } else { Condition::Good },
+                drilled: drilled.then_some(started_at + TimeDelta::days(2)),
+            }
+        };
         drawn.into_iter().enumerate().map(candidate).collect()
     })
 }

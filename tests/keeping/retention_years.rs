@@ -20,7 +20,7 @@ struct Years {
     policy: Retention,
     stored: Vec<Candidate>,
     honest: Honest,
-    /// How far the computer's clock is from the truth, and for how many nights still.
+    /// How far the computer's clock is from the truth, and for how many nights more.
     offset: TimeDelta,
     wrong_for: u64,
     outage_for: u64,
@@ -56,8 +56,8 @@ impl Years {
             };
             if !jump.is_zero() {
                 self.offset = jump;
-                // So many nights in a row the gap is among those that are looked at.
-                self.wrong_for = 1 + self.numbers.below(u64::from(self.policy.at_least));
+                // Wrong for at most `at_least` nights: for so long the gap is among those that are looked at.
+                self.wrong_for = self.numbers.below(u64::from(self.policy.at_least));
                 self.quiet_for = 0;
             }
         }

@@ -105,6 +105,6 @@ impl Planned {
         let files = if left == 1 { first.to_string() } else { format!("{first} and {} more files", left - 1) };
         let message = format!("backup {id} is deleted in {}, but not {files}", destination.name());
         let error = Error::new(error.kind(), message).caused_by(copy_of(&error));
-        Ok(Deleted::Part(error.hint("a later run sweeps them, after a day at the latest")))
+        Ok(Deleted::Part(error.hint("a later run sweeps them once they are a day old")))
     }
 }
