@@ -100,6 +100,8 @@ impl Cluster {
             "maintenance_work_mem=256MB",
             "max_locks_per_transaction=1024",
             "logging_collector=off",
+            // Compiling needs memory that is writable and executable, which a hardened service is denied.
+            "jit=off",
         ];
         for setting in settings.into_iter().map(str::to_owned).chain(options.settings.iter().cloned()) {
             arguments.extend(["-c".into(), setting.into()]);
