@@ -92,7 +92,10 @@ pub(super) fn secret(
     let found = forms.iter().filter(|name| section.entries().any(|(key, ..)| key == **name)).count();
     section.finish(problems);
     if found != 1 || command == Some(SecretRef::Command(Vec::new())) {
-        problems.add(&value.span(), format!("{key:?} must hold one of env, file, credential, and command = [\"program\", ...]"));
+        problems.add(
+            &value.span(),
+            format!("{key:?} must hold one of env, file, credential, and command = [\"program\", ...]"),
+        );
         return None;
     }
     env.or(file).or(credential.map(SecretRef::Credential)).or(command)
