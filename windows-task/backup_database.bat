@@ -39,8 +39,7 @@ if "%RESULT%"=="0" echo Backup done. Respaldo terminado.
 if not "%RESULT%"=="0" echo THE BACKUP IS NOT DONE, exit code %RESULT%: see above.
 if not "%RESULT%"=="0" echo EL RESPALDO NO ESTA HECHO, vea el mensaje de arriba.
 
-rem The Explorer starts this file by its whole path: cmd.exe /c ""C:\...\backup_database.bat" ".
-rem Then the window would close before anybody has read it.
+rem The Explorer starts cmd.exe with the whole path of this file. Then the window would close before anybody has read it.
 setlocal EnableDelayedExpansion
 set "LINE=!CMDCMDLINE!"
 set "PAUSED=yes"
