@@ -6,6 +6,7 @@ mod services;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod examples;
 mod service_install;
 mod systemd;
 mod windows_task;

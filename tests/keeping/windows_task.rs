@@ -119,7 +119,7 @@ fn the_batch_file_has_no_mistake() {
     assert!(text.is_ascii(), "cmd reads the file in the code page of the computer");
 
     let dir = crate::support::temp_dir();
-    for (right, wrong) in [("goto found\r\n", "goto lost\r\n"), ("exit /b %RESULT%", "del %1")] {
+    for (right, wrong) in [("goto told\r\n", "goto lost\r\n"), ("exit /b %RESULT%", "del %1")] {
         let broken = dir.path().join("broken.bat");
         assert!(text.contains(right));
         std::fs::write(&broken, text.replace(right, wrong)).unwrap();
