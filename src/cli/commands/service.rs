@@ -75,8 +75,14 @@ fn text(outcome: &ServiceOutcome) -> String {
 }
 
 fn list(title: &str, lines: &[impl Display]) -> String {
-    let lines: String = lines.iter().map(|line| format!("  {}\n", printable(&line.to_string()))).collect();
-    if lines.is_empty() { lines } else { format!("{title}\n{lines}") }
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        if number == 0 {
+            text.push_str(&format!("{title}\n"));
+        }
+        text.push_str(&format!("  {}\n", printable(&line.to_string())));
+    }
+    text
 }
 
 #[cfg(test)]
