@@ -5,7 +5,8 @@
 #     scripts/test.sh --setup                       only installs what is needed
 #
 # The tests run on real servers: PostgreSQL of several major versions, SeaweedFS for S3, rclone for WebDAV and SFTP; and
-# they ask other people's clients, in Python, what is stored there. All of it is unpacked once into a cache folder
+# they ask other people's clients, in Python, what is stored there, and other people's checkers whether systemd, Windows
+# and Kubernetes would understand our files. All of it is unpacked once into a cache folder
 # (/var/cache/pgkeep-tests for root, otherwise ~/.cache/pgkeep-tests) and never installed into the system.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
