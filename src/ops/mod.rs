@@ -22,6 +22,7 @@ mod pin;
 mod prove;
 mod prune;
 mod restore;
+mod service;
 mod store;
 mod verify;
 
@@ -43,4 +44,7 @@ pub use outcome::{
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
 pub use restore::{RestoreRequest, Target, restore};
+pub use service::{
+    ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
+};
 pub use verify::verify;

@@ -11,3 +11,10 @@ mod prune;
 mod prune_faults;
 mod retention;
 mod retention_years;
+#[path = "../services/mod.rs"]
+mod services;
+
+mod examples;
+mod service_install;
+mod systemd;
+mod windows_task;
