@@ -141,6 +141,9 @@ pub(in crate::cli) fn show(
     if let Some(until) = manifest.keep_until {
         add("kept until", &words::moment(until, now, zone));
     }
+    if let Some(file) = &manifest.adopted_from {
+        add("adopted", &format!("from {file}"));
+    }
     add("started", &words::moment(manifest.started_at, now, zone));
     // Both are known to the second only.
     let took = (manifest.finished_at - manifest.started_at).num_seconds();
@@ -162,14 +165,18 @@ pub(in crate::cli) fn show(
     add("server", &format!("PostgreSQL {}{standby}", manifest.server.version));
     add("pg_dump", &manifest.pg_dump_version);
     let properties = &manifest.properties;
-    add("owner", &properties.owner);
+    add("owner", if properties.knows_owner() { &properties.owner } else { "not known" });
     let locale = properties.locale.as_deref().unwrap_or(&properties.collate);
-    add("encoding", &format!("{}, locale {locale} ({})", properties.encoding, properties.locale_provider));
+    let locale = match (properties.knows_locale(), &properties.locale_provider) {
+        (true, provider) => format!("locale {locale} ({provider})"),
+        (false, _) => "locale not known".to_owned(),
+    };
+    add("encoding", &format!("{}, {locale}", properties.encoding));
     if let Some(comment) = &properties.comment {
         add("comment", comment);
     }
     let extensions: Vec<String> =
-        manifest.extensions.iter().map(|one| format!("{} {}", one.name, one.version)).collect();
+        manifest.extensions.iter().map(|one| format!("{} {}", one.name, one.version).trim_end().to_owned()).collect();
     if !extensions.is_empty() {
         add("extensions", &extensions.join(", "));
     }
