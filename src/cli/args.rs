@@ -6,7 +6,7 @@ mod doctor;
 mod restore;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
-pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
+pub(super) use backup::{AdoptArgs, BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use doctor::DoctorArgs;
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
 
@@ -164,7 +164,7 @@ mod tests {
         for name in ["run", "status", "report", "init", "service", "guard"] {
             assert!(parse(&format!("pgkeep {name}")).is_err(), "{name}");
         }
-        for name in ["prune", "pin", "unpin", "copy", "adopt"] {
+        for name in ["prune", "pin", "unpin"] {
             assert!(parse(&format!("pgkeep backup {name}")).is_err(), "{name}");
         }
     }

@@ -4,7 +4,7 @@ mod backups;
 mod doctor;
 mod proofs;
 
-pub(super) use backups::{backup, copied, fetched, list, show};
+pub(super) use backups::{adopted, backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
 pub(super) use proofs::{drilled, restored, verified};
 

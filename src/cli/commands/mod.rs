@@ -1,5 +1,6 @@
 //! From a command line to a use-case, and from its outcome to stdout, stderr and an exit code. One file a command.
 
+mod adopt;
 mod auth;
 mod backup;
 mod copy;
@@ -40,6 +41,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Verify(args)) => verify::verify(args, session).await,
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
         Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,
+        Command::Backup(BackupCommand::Adopt(args)) => adopt::adopt(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,

@@ -4,7 +4,7 @@ use super::{line, table};
 use crate::catalogue::{FileKind, Globals};
 use crate::cli::commands::TableSize;
 use crate::cli::words::{self, counted, printable};
-use crate::ops::{Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
+use crate::ops::{AdoptOutcome, Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -17,6 +17,8 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         BackupStatus::Stored => "stored",
         BackupStatus::Partial => "stored in part",
         BackupStatus::Failed => "FAILED",
+        BackupStatus::Present => "adopted already",
+        BackupStatus::Planned => "would be adopted",
     };
     let what = name(&outcome.job, &outcome.database);
     let mut text = match &outcome.id {
@@ -28,7 +30,8 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         let tables = counted(outcome.tables, "table", "tables");
         text.push_str(&line("contents", &format!("{tables}, {}", counted(outcome.rows, "row", "rows"))));
         let ratio = words::ratio(sql, stored);
-        text.push_str(&line("size", &format!("{} of SQL in {} ({ratio})", words::bytes(sql), words::bytes(stored))));
+        let stored = if stored == 0 { String::new() } else { format!(" in {} ({ratio})", words::bytes(stored)) };
+        text.push_str(&line("size", &format!("{} of SQL{stored}", words::bytes(sql))));
         let rate = words::rate(sql, outcome.duration_seconds).map(|rate| format!(" ({rate})")).unwrap_or_default();
         text.push_str(&line("time", &format!("{}{rate}", words::seconds(outcome.duration_seconds))));
     }
@@ -45,6 +48,24 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
     }
     for warning in outcome.warnings.iter().filter(|warning| !told(warning)) {
         text.push_str(&line("warning", warning));
+    }
+    text
+}
+
+/// A file of another script and the backup that it became.
+pub(in crate::cli) fn adopted(
+    outcome: &AdoptOutcome,
+    zone: Tz,
+    now: DateTime<Utc>,
+    told: impl Fn(&str) -> bool,
+) -> String {
+    let mut text = backup(&outcome.backup, told);
+    text.push_str(&line("file", &outcome.adopted_from));
+    if let (Some(at), Some(from)) = (outcome.taken_at, outcome.taken_at_from) {
+        text.push_str(&line("dumped", &format!("{} (by {from})", words::moment(at, now, zone))));
+    }
+    if let Some(from) = outcome.database_from {
+        text.push_str(&line("database", &format!("{} (by {from})", outcome.backup.database)));
     }
     text
 }
