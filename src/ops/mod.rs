@@ -35,8 +35,8 @@ pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
-    AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
-    Proof, RestoreOutcome, VerifyOutcome, VerifyStatus,
+    AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,
+    ListedBackup, Proof, RestoreOutcome, VerifyOutcome, VerifyStatus,
 };
 pub use restore::{RestoreRequest, Target, restore};
 pub use verify::verify;

@@ -17,7 +17,7 @@ pub enum BackupStatus {
     /// Stored nowhere.
     Failed,
     /// An adopted file that is stored already: nothing was done.
-    Present,
+    There,
     /// With `--dry-run`: nothing was stored.
     Planned,
 }

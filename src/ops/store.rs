@@ -187,11 +187,7 @@ impl Copy {
 }
 
 /// What the results come to: the status, and why it is not what was asked for. `failed` is why nothing was published.
-pub(super) fn judge(
-    results: &[CopyResult],
-    require: Require,
-    failed: Option<&Error>,
-) -> (BackupStatus, Option<Error>) {
+pub(super) fn judge(results: &[CopyResult], require: Require, failed: Option<&Error>) -> (BackupStatus, Option<Error>) {
     let mut failures = results.iter().filter_map(|copy| copy.failure.as_ref());
     let all = results.len();
     let stored = all - failures.clone().count();

@@ -29,8 +29,11 @@ impl DatabaseProperties {
     /// The statement that creates a database `name` with the recorded encoding and locale on a server of
     /// `version_num`.
     pub fn create_statement(&self, name: &str, version_num: u32) -> String {
-        let mut sql =
-            format!("CREATE DATABASE {} TEMPLATE template0 ENCODING {}", quote_identifier(name), literal(&self.encoding));
+        let mut sql = format!(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING {}",
+            quote_identifier(name),
+            literal(&self.encoding)
+        );
         if !self.knows_locale() {
             // That of the server is the likeliest; but only the locale C goes with every encoding.
             let any = if self.encoding == "UTF8" { ";" } else { " LC_COLLATE 'C' LC_CTYPE 'C';" };

@@ -343,11 +343,12 @@ impl Scanner {
         let statement = self.lexer.text();
         let first = statement.iter().take_while(|b| b.is_ascii_alphabetic()).count();
         let word = statement[..first].to_ascii_uppercase();
-        if let Some(what) = self.foreign(&word, statement) {
-            self.violate(what);
-        }
         if self.omit.elsewhere && self.cut_out(&word, start) {
             return;
+        }
+        let statement = self.lexer.text();
+        if let Some(what) = self.foreign(&word, statement) {
+            self.violate(what);
         }
         let statement = self.lexer.text();
         if self.open.is_none() && statement.starts_with(b"SELECT pg_catalog.set_config(") {

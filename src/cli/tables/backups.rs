@@ -17,7 +17,7 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         BackupStatus::Stored => "stored",
         BackupStatus::Partial => "stored in part",
         BackupStatus::Failed => "FAILED",
-        BackupStatus::Present => "adopted already",
+        BackupStatus::There => "adopted already",
         BackupStatus::Planned => "would be adopted",
     };
     let what = name(&outcome.job, &outcome.database);
@@ -168,7 +168,9 @@ pub(in crate::cli) fn show(
     add("started", &words::moment(manifest.started_at, now, zone));
     // Both are known to the second only.
     let took = (manifest.finished_at - manifest.started_at).num_seconds();
-    add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
+    if manifest.adopted_from.is_none() {
+        add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
+    }
     add("where", &places(listed));
     add("folder", manifest.dir().as_str());
     add("verified", &verified(listed, now));

@@ -138,7 +138,8 @@ mod tests {
         assert_eq!(found.server.as_deref(), Some("15.4 (Debian 15.4-1)"));
         assert_eq!((found.pg_dump.as_deref(), found.cluster), (Some("16.2"), false));
         assert!(Head::read(b"--\n-- PostgreSQL database cluster dump\n--\n").cluster);
-        for (text, number) in [("15.4 (Debian)", 150_004), ("9.6.24", 90_624), ("18beta1", 180_000), ("10.23", 100_023)] {
+        for (text, number) in [("15.4 (Debian)", 150_004), ("9.6.24", 90_624), ("18beta1", 180_000), ("10.23", 100_023)]
+        {
             assert_eq!(version_num(text), Some(number), "{text}");
         }
         assert_eq!(version_num("x"), None);

@@ -20,9 +20,8 @@ const READ_BYTES: usize = 1 << 20;
 const BY_HAND: &str = "restore it by hand into a new database with psql, and back that up with pgkeep";
 
 /// Names that say nothing about the database.
-const GENERIC: [&str; 12] = [
-    "", "backup", "backups", "bak", "database", "daily", "db", "dump", "export", "pg", "pg_dump", "pgdump",
-];
+const GENERIC: [&str; 12] =
+    ["", "backup", "backups", "bak", "database", "daily", "db", "dump", "export", "pg", "pg_dump", "pgdump"];
 
 /// A file that can become a backup.
 pub(super) struct Judged {
@@ -199,8 +198,9 @@ fn check(name: &str, head: &Head, read: &Read1) -> Result<()> {
             .hint("the run that wrote it did not finish, or it was damaged since: take an older or newer one"));
     }
     if head.cluster {
-        return Err(refused("was made by pg_dumpall: it holds all databases and roles of a server".to_owned())
-            .hint(BY_HAND));
+        return Err(
+            refused("was made by pg_dumpall: it holds all databases and roles of a server".to_owned()).hint(BY_HAND)
+        );
     }
     if head.server.is_none() || head.pg_dump.is_none() {
         return Err(refused("is no dump of pg_dump: its head does not say so".to_owned())
@@ -209,8 +209,11 @@ fn check(name: &str, head: &Head, read: &Read1) -> Result<()> {
     if let Some(violation) = scan.violations.first() {
         let old = head.pg_dump.as_deref().and_then(version_num).is_some_and(|version| version < 100_003);
         let hint = if old { "pg_dump before 10.3 wrote it, in a form that cannot be checked; " } else { "" };
-        return Err(refused(format!("holds {} in line {}, which pg_dump does not write", violation.what, violation.line))
-            .hint(format!("{hint}look at that line; if you trust it, {BY_HAND}")));
+        return Err(refused(format!(
+            "holds {} in line {}, which pg_dump does not write",
+            violation.what, violation.line
+        ))
+        .hint(format!("{hint}look at that line; if you trust it, {BY_HAND}")));
     }
     if !scan.complete {
         return Err(refused(format!("is cut off: it ends {}, before pg_dump's closing line", place()))
@@ -230,8 +233,10 @@ fn check(name: &str, head: &Head, read: &Read1) -> Result<()> {
             .hint("keep it where it is, or adopt a dump that holds the rows"));
     }
     if scan.tables > 0 && of_kind("TABLE") == 0 {
-        return Err(refused("holds rows without their tables (--data-only): nothing can be restored from it alone".to_owned())
-            .hint(BY_HAND));
+        return Err(refused(
+            "holds rows without their tables (--data-only): nothing can be restored from it alone".to_owned(),
+        )
+        .hint(BY_HAND));
     }
     if scan.entries.is_empty() {
         return Err(refused("holds nothing: the database was empty".to_owned()).hint("adopt another one"));
@@ -254,7 +259,8 @@ fn warnings(inspection: &Inspection, scan: &Scan, about: &About) -> Vec<String> 
     unknown.push("roles and tablespaces");
     let mut warnings = vec![format!("the file does not tell {}", unknown.join(", "))];
     if scan.drops > 0 {
-        warnings.push(format!("left out, for a new database has nothing to drop: {} statements of --clean", scan.drops));
+        warnings
+            .push(format!("left out, for a new database has nothing to drop: {} statements of --clean", scan.drops));
     }
     if !about.others.is_empty() {
         let others = about.others.len();

@@ -183,7 +183,7 @@ impl Adoption<'_> {
         if let Some(manifest) = known.find(judged).await {
             return BackupOutcome {
                 id: Some(manifest.id.clone()),
-                status: BackupStatus::Present,
+                status: BackupStatus::There,
                 ..self.planned(judged)
             };
         }

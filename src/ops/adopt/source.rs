@@ -125,7 +125,8 @@ fn check_tar(file: &mut File, name: &str) -> Result<()> {
     let length = file.seek(SeekFrom::End(0)).doing(failed)?;
     let mut at = 0u64;
     let refused = |why: String| {
-        Error::new(ErrorKind::Refused, format!("{name} {why}")).hint("it is damaged or cut off: take an older or newer one")
+        Error::new(ErrorKind::Refused, format!("{name} {why}"))
+            .hint("it is damaged or cut off: take an older or newer one")
     };
     loop {
         let mut header = [0u8; 512];

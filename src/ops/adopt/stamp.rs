@@ -151,7 +151,8 @@ mod tests {
         ] {
             assert_eq!(read(name, Tz::UTC), Some((before, at.to_owned())), "{name}");
         }
-        for name in ["app.sql", "app_20.sql", "app_99999999.sql", "app_202611200.sql", "a_20-11-2026.sql", "1732240800"] {
+        for name in ["app.sql", "app_20.sql", "app_99999999.sql", "app_202611200.sql", "a_20-11-2026.sql", "1732240800"]
+        {
             assert_eq!(read(name, Tz::UTC), None, "{name}");
         }
     }

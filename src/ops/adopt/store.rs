@@ -61,9 +61,8 @@ impl Adoption<'_> {
     }
 
     async fn begin(&self, judged: &Judged) -> Result<(Copies, BackupId)> {
-        let check = async |destination: &Arc<dyn Destination>| {
-            (Arc::clone(destination), destination.check_writable().await)
-        };
+        let check =
+            async |destination: &Arc<dyn Destination>| (Arc::clone(destination), destination.check_writable().await);
         let checked = join_all(self.destinations.iter().map(check)).await;
         self.ctx.cancel.check()?;
         let id = BackupId::new(judged.taken_at, random_u16()?);
@@ -164,8 +163,7 @@ impl Adoption<'_> {
         let mut upload = copies.upload(&name, judged.scan.sql_bytes / 4).await?;
         let (tap, evidence) = Tap::new(reader, &judged.scan.entries);
         let source = Cut::new(tap, judged.scan.cut.clone());
-        let packed =
-            pack(self.ctx, source, compression, &progress, async |chunk| upload.write(&chunk).await).await;
+        let packed = pack(self.ctx, source, compression, &progress, async |chunk| upload.write(&chunk).await).await;
         let ended = judged.source.ended(child, &self.ctx.cancel).await;
         let packed = self.ctx.cancel.check().and(packed).and_then(|packed| {
             ended?;
@@ -202,8 +200,11 @@ fn unchanged(judged: &Judged, packed: &Packed) -> Result<()> {
         return Err(Error::new(ErrorKind::Refused, message).hint("pg_dump does not write that; look at that line"));
     }
     if !scan.complete || !same(scan.entries.iter(), &judged.scan.entries) {
-        return Err(Error::new(ErrorKind::Refused, format!("{} changed while it was being adopted", judged.source.name))
-            .hint("wait until nobody writes to it any more, and try again"));
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!("{} changed while it was being adopted", judged.source.name),
+        )
+        .hint("wait until nobody writes to it any more, and try again"));
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ impl Evidence {
         if self.seen.is_empty() {
             return Ok(None);
         }
-        let geographic = TZ_VARIANTS.iter().filter(|zone| zone.name().contains('/') && !zone.name().starts_with("Etc/"));
+        let geographic =
+            TZ_VARIANTS.iter().filter(|zone| zone.name().contains('/') && !zone.name().starts_with("Etc/"));
         let mut candidates = [Tz::UTC, likely].into_iter().chain(geographic.copied());
         candidates.find(|zone| self.fits(*zone)).map(Some).ok_or(())
     }
@@ -144,7 +145,8 @@ impl<R> Tap<R> {
                     let key = unquoted(&data.name());
                     let moments = self.columns.get(&key);
                     let holds = |name: &String| moments.is_some_and(|columns| columns.contains(name));
-                    self.places = data.columns.iter().enumerate().filter(|(_, name)| holds(name)).map(|(n, _)| n).collect();
+                    self.places =
+                        data.columns.iter().enumerate().filter(|(_, name)| holds(name)).map(|(n, _)| n).collect();
                 }
             }
             let Some((start, end, part)) = &self.current else {
