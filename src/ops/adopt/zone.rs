@@ -108,6 +108,8 @@ pub(super) struct Tap<R> {
     /// The definition, or the row, so far.
     text: Vec<u8>,
     columns: BTreeMap<String, BTreeSet<String>>,
+    /// The names of such columns in any table.
+    named: BTreeSet<String>,
     /// The places of the columns that hold moments, in the rows that pass.
     places: Vec<usize>,
     evidence: Arc<Mutex<Evidence>>,
@@ -131,6 +133,7 @@ impl<R> Tap<R> {
             current: None,
             text: Vec::new(),
             columns: BTreeMap::new(),
+            named: BTreeSet::new(),
             places: Vec::new(),
             evidence: Arc::clone(&evidence),
         };
@@ -143,8 +146,8 @@ impl<R> Tap<R> {
                 self.current = self.parts.next();
                 if let Some((_, _, Part::Rows(data))) = &self.current {
                     let key = unquoted(&data.name());
-                    let moments = self.columns.get(&key);
-                    let holds = |name: &String| moments.is_some_and(|columns| columns.contains(name));
+                    let moments = self.columns.get(&key).unwrap_or(&self.named);
+                    let holds = |name: &String| moments.contains(name);
                     self.places =
                         data.columns.iter().enumerate().filter(|(_, name)| holds(name)).map(|(n, _)| n).collect();
                 }
@@ -181,7 +184,9 @@ impl<R> Tap<R> {
         let Some((_, create)) = text.split_once(" TABLE ") else { return };
         let Some((name, _)) = create.split_once(" (\n") else { return };
         let columns = columns_of_moments(create);
-        if !columns.is_empty() {
+        self.named.extend(columns.iter().cloned());
+        // What a child inherits is not written in its own definition.
+        if !create.contains("\nINHERITS (") {
             self.columns.insert(unquoted(name), columns);
         }
     }
@@ -266,6 +271,7 @@ mod tests {
             assert_eq!(zone_of("1\t2026-01-20 02:00:00+00\tinfinity\t\\N\tx\n", madrid, piece), Ok(Some(Tz::UTC)));
             assert_eq!(zone_of("1\t2026-01-20 02:00:00+01\t2026-01-20 02:00:00+05\t\\N\tx\n", madrid, piece), Err(()));
         }
+        assert_eq!(unquoted("public.\"T\""), "public.T");
         assert_eq!(moment(b"1890-01-01 00:00:00-00:14:44").unwrap().1, -884);
         assert_eq!(moment(b"0044-03-15 00:00:00-00:14:44 BC"), None);
     }
