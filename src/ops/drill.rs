@@ -279,7 +279,12 @@ impl Drill<'_> {
 
     /// The database with the encoding and locale of the source; where this machine lacks the locale, with C, which is said.
     async fn create(&self, maintenance: &Client, version: u32) -> Result<(bool, Option<String>)> {
-        let properties = &self.manifest().properties;
+        let mut properties = self.manifest().properties.clone();
+        if !properties.knows_locale() && properties.encoding == "UTF8" {
+            // Almost every database has a locale that knows letters outside of ASCII, and some types need them: ltree.
+            properties.collate = "C.UTF-8".to_owned();
+            properties.ctype = "C.UTF-8".to_owned();
+        }
         let cancel = &self.ctx.cancel;
         let Err(error) = maintenance.execute(&properties.create_statement(DATABASE, version), cancel).await else {
             return Ok((true, None));

@@ -195,7 +195,8 @@ fn a_dump_of_an_old_client_passes_its_drill() {
     let old = Old::hard(16);
     let mut command = old.server.client("pg_dump", &old.db);
     let output = Command::new(bin_dir("16.2").join("pg_dump")).envs(command_env(&mut command)).output().unwrap();
-    assert!(output.status.success() && !output.stdout.windows(9).any(|nine| nine == b"\\restrict"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stdout.windows(11).any(|some| some == b"\n\\restrict "));
     let backup = adopted(&old, &old.file("app-2026-11-20.sql.gz", &gzip(&output.stdout)));
     old.is_like_any_other(backup["id"].as_str().unwrap());
     let show = old.pgkeep(["backup", "show", "latest", "--at"]).arg(old.backups()).ok();
@@ -215,12 +216,8 @@ fn what_create_tells_of_the_database_is_kept() {
     old.server.psql("postgres", &format!("ALTER DATABASE {db} SET work_mem TO '5MB'"));
     let dump = old.dump(["-Fc"]);
     let file = old.file("20261120.dump", &dump);
-    let (answer, code) = old
-        .pgkeep(["backup", "adopt", "--job", "shop", "--to"])
-        .arg(old.backups())
-        .arg("--")
-        .arg(&file)
-        .json_with_code();
+    let (answer, code) =
+        old.pgkeep(["backup", "adopt", "--job", "shop"]).arg(&file).arg("--to").arg(old.backups()).json_with_code();
     assert_eq!((code, &only(&answer)["database"]), (0, &json!(db)), "{answer:#}");
     assert_eq!(only(&answer)["database_from"], "the archive");
     let [dir] = backup_dirs(old.backups()).try_into().unwrap();
@@ -241,7 +238,7 @@ fn moments_written_in_another_time_zone_pass_the_proof() {
     old.server.psql("postgres", &format!("ALTER DATABASE {db} SET timezone TO 'Europe/Madrid'"));
     let mut command = old.server.client("pg_dump", db);
     let dump = command.env_remove("PGTZ").output().unwrap().stdout;
-    assert!(String::from_utf8_lossy(&dump).contains("2026-07-01 02:00:00+02"));
+    assert!(String::from_utf8_lossy(&dump).contains("+02\tx\n"));
     let backup = adopted(&old, &old.file("app_20261120.sql", &dump));
     let (drilled, code) =
         old.pgkeep(["drill", backup["id"].as_str().unwrap(), "--at"]).arg(old.backups()).json_with_code();
@@ -259,10 +256,11 @@ fn a_file_that_was_cut_off_anywhere_is_refused_and_leaves_nothing() {
     let close = memchr::memmem::rfind(&plain, b"-- PostgreSQL database dump complete").unwrap();
     let (custom, tar) = (old.dump(["-Fc"]), old.dump(["-Ft"]));
     let zipped = gzip(&plain);
-    for seed in 1..=4u32 {
+    for seed in 1..=4usize {
         // Anywhere, but different in every run of the test.
-        let random = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        let cut = |length: usize| (random.wrapping_mul(2_654_435_761 * seed) as usize % (length - 600)) + 600;
+        let random =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() as usize;
+        let cut = |length: usize| (random * seed * 7919) % (length - 600) + 600;
         old.refuses(&old.file("app_20261120.sql", &plain[..cut(close)]), "is cut off: it ends after");
         old.refuses(&old.file("app_20261120.sql.gz", &zipped[..cut(zipped.len())]), "is cut off: it ends after");
         old.refuses(&old.file("app_20261120.tar", &tar[..cut(tar.len() - 1024)]), "is cut off: it ends after");
@@ -352,7 +350,7 @@ fn the_time_is_told_by_option_archive_name_or_file_and_where_it_came_from_is_sai
     let (plain, custom) = (old.dump([]), old.dump(["-Fc"]));
     let asked = |file: &Path, args: &[&str]| {
         let command = configured.pgkeep(["backup", "adopt", "--job", "shop", "--to", "disk", "--dry-run"]);
-        let (answer, code) = command.server(old.server).args(args).arg("--").arg(file).json_with_code();
+        let (answer, code) = command.server(old.server).args(args).arg(file).json_with_code();
         let backup = only(&answer).clone();
         let text = |name: &str| backup[name].as_str().unwrap_or_default().to_owned();
         (code, text("taken_at"), text("taken_at_from"), text("database"), text("status"))
@@ -401,7 +399,7 @@ fn a_job_label_and_pin_are_as_with_any_backup() {
     let list = configured.pgkeep(["backup", "list"]).json();
     let backup = only(&list);
     assert_eq!((&backup["label"], &backup["pinned"], &backup["job"]), (&json!("old"), &json!(true), &json!("shop")));
-    assert_eq!((&backup["database"], &backup["destinations"]), (&json!("sales"), &json!(["disk", "attic"])));
+    assert_eq!((&backup["database"], &backup["destinations"]), (&json!("sales"), &json!(["attic", "disk"])));
     let outcome = configured.pgkeep(["backup", "adopt", "--job", "crm"]).arg(&file).fails(2);
     assert!(outcome.stderr.contains("no job is named"), "{outcome}");
 }
