@@ -259,14 +259,16 @@ fn warnings(inspection: &Inspection, scan: &Scan, about: &About) -> Vec<String> 
     unknown.push("roles and tablespaces");
     let mut warnings = vec![format!("the file does not tell {}", unknown.join(", "))];
     if scan.drops > 0 {
-        warnings
-            .push(format!("left out, for a new database has nothing to drop: {} statements of --clean", scan.drops));
+        warnings.push(format!(
+            "left out, for a new database has nothing to drop: what --clean wrote (statements: {})",
+            scan.drops
+        ));
     }
     if !about.others.is_empty() {
         let others = about.others.len();
         warnings.push(format!(
-            "{others} statements about the database itself, such as its settings, stand in database.sql as comments: a restore \
-             does not run them"
+            "what the file says about the database itself, such as its settings, stands in database.sql as comments, and a \
+             restore does not run it (statements: {others})"
         ));
     }
     warnings
