@@ -266,7 +266,7 @@ impl Drill<'_> {
         let version = manifest.server.major() * 10_000;
         let connection = cluster.connection("postgres");
         let maintenance = Client::new(connection, find_clients(&self.search, version)?, ctx.temp_dir())?;
-        self.make_roles(&maintenance, cluster, &*intact.source)
+        self.make_roles(&maintenance, cluster, intact)
             .await
             .map_err(could_not("the roles of the backup could not be made"))?;
         self.check_extensions(&maintenance).await?;
@@ -307,11 +307,11 @@ impl Drill<'_> {
     }
 
     /// The roles that the dump names: from the globals where they were stored, else bare ones.
-    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, source: &dyn Destination) -> Result<()> {
+    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, intact: &Intact) -> Result<()> {
         let manifest = self.manifest();
         let mut sql = String::new();
         if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let globals = read_globals(source, manifest, file).await?;
+            let globals = read_globals(&*intact.source, manifest, file).await?;
             sql.push_str(&role_statements(&globals, &manifest.server.bootstrap_role)?);
             for name in tablespaces(&globals) {
                 let folder = cluster.make_folder("t")?;
@@ -323,8 +323,13 @@ impl Drill<'_> {
             maintenance.execute(&sql, &self.ctx.cancel).await?;
         }
         let Missing { roles, .. } = missing_in_target(maintenance, manifest, &self.ctx.cancel).await?;
-        let create: Vec<String> =
-            roles.iter().map(|role| format!("CREATE ROLE {} SUPERUSER;", quote_identifier(role))).collect();
+        let grants = |role: &String| intact.scans.iter().any(|scan| scan.grantors.contains(role));
+        let create = |role: &String| {
+            // Event triggers, for one, must belong to superusers; but what a superuser grants the owner has granted.
+            let superuser = if grants(role) { "" } else { " SUPERUSER" };
+            format!("CREATE ROLE {}{superuser};", quote_identifier(role))
+        };
+        let create: Vec<String> = roles.iter().map(create).collect();
         if create.is_empty() { Ok(()) } else { maintenance.execute(&create.join("\n"), &self.ctx.cancel).await }
     }
 

@@ -59,6 +59,8 @@ pub struct Scan {
     pub large_objects: u64,
     /// The roles that its statements name.
     pub roles: BTreeSet<String>,
+    /// Those of them that grant without being the owner.
+    pub grantors: BTreeSet<String>,
     /// The session settings at its head.
     pub settings: BTreeMap<String, String>,
     /// What must not be in it: the first ten.
@@ -379,7 +381,11 @@ impl Scanner {
         match kind.as_str() {
             "ACL" | "DEFAULT ACL" if self.omit.privileges => self.scan.omitted.push(start..self.offset),
             "ACL" | "DEFAULT ACL" | "USER MAPPING" => {
-                self.scan.roles.extend(statement::roles(self.lexer.text()));
+                let roles = statement::roles(self.lexer.text());
+                if word == b"SET" {
+                    self.scan.grantors.extend(roles.iter().cloned());
+                }
+                self.scan.roles.extend(roles);
             }
             "BLOB" | "BLOB METADATA" | "BLOBS" => self.large_object(start),
             "SEQUENCE SET" => {
