@@ -94,7 +94,7 @@ impl Packing {
         loop {
             let read = match source.read(&mut buffer[filled..]) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.doing(|| "cannot read from pg_dump".to_owned())?,
+                read => read.doing(|| "cannot read the dump".to_owned())?,
             };
             scanner.feed(&buffer[filled..filled + read]);
             filled += read;

@@ -43,7 +43,7 @@ pub struct Manifest {
     pub adopted_from: Option<String>,
     /// When the run began; of one that was taken over, when the file was dumped.
     pub started_at: DateTime<Utc>,
-    /// When the last byte was stored.
+    /// When the last byte was stored; of one that was taken over, the same as `started_at`, for that is not known.
     pub finished_at: DateTime<Utc>,
     /// The server that was dumped.
     pub server: Server,

@@ -8,7 +8,7 @@ mod restore;
 mod service;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
-pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
+pub(super) use backup::{AdoptArgs, BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use doctor::DoctorArgs;
 pub(super) use keep::{GuardArgs, PinArgs, PruneArgs};
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
@@ -176,9 +176,6 @@ mod tests {
     fn commands_of_later_versions_do_not_exist() {
         for name in ["run", "status", "report", "init"] {
             assert!(parse(&format!("pgkeep {name}")).is_err(), "{name}");
-        }
-        for name in ["copy", "adopt"] {
-            assert!(parse(&format!("pgkeep backup {name}")).is_err(), "{name}");
         }
     }
 

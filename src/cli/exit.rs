@@ -30,7 +30,7 @@ pub(super) fn of_backup(outcome: &BackupOutcome) -> u8 {
     match (&outcome.failure, outcome.status) {
         (Some(error), _) => error.exit_code(),
         (None, BackupStatus::Failed) => 1,
-        (None, BackupStatus::Stored | BackupStatus::Partial) => DONE,
+        (None, _) => DONE,
     }
 }
 

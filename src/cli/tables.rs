@@ -5,7 +5,7 @@ mod doctor;
 mod keeping;
 mod proofs;
 
-pub(super) use backups::{backup, copied, fetched, list, show};
+pub(super) use backups::{adopted, backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
 pub(super) use proofs::{drilled, restored, verified};

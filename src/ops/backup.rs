@@ -5,7 +5,7 @@ use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
 use super::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
 use super::prune::{clocks_differ, prune_after, sweep};
-use super::store::{Copies, copy_of};
+use super::store::{Copies, judge};
 use super::{Context, open_destination};
 use crate::archive::{Contents, FileContents, Packed};
 use crate::catalogue::{CompletedBackup, FORMAT, File, FileKind, Globals, Manifest, backup_dir};
@@ -402,8 +402,7 @@ impl Run<'_> {
     fn outcome(&self, begun: Begun, taken: Result<Manifest>) -> BackupOutcome {
         let results = begun.copies.results();
         let all = results.len();
-        let failures: Vec<&Error> = results.iter().filter_map(|copy| copy.failure.as_ref()).collect();
-        let stored = all - failures.len();
+        let stored = results.iter().filter(|copy| copy.failure.is_none()).count();
         if taken.is_ok() && self.request.require.is_met(stored, all) {
             // Enough is stored for exit 0; that a destination is down must be heard all the same.
             for copy in &results {
@@ -412,20 +411,7 @@ impl Run<'_> {
                 }
             }
         }
-        let (status, failure) = match &taken {
-            Err(error) => (BackupStatus::Failed, Some(copy_of(error))),
-            Ok(_) if stored == all => (BackupStatus::Stored, None),
-            Ok(_) if self.request.require.is_met(stored, all) => (BackupStatus::Partial, None),
-            Ok(_) => {
-                let first = failures.first().map(|error| copy_of(error));
-                let partial = Error::new(ErrorKind::Partial, format!("stored in {stored} of {all} destinations"));
-                let partial = match first {
-                    Some(first) => partial.caused_by(first),
-                    None => partial,
-                };
-                (BackupStatus::Partial, Some(partial))
-            }
-        };
+        let (status, failure) = judge(&results, self.request.require, taken.as_ref().err());
         let destination = |copy: &super::store::CopyResult| DestinationOutcome {
             name: copy.name.clone(),
             status: if copy.failure.is_none() { BackupStatus::Stored } else { BackupStatus::Failed },
@@ -456,7 +442,7 @@ impl Run<'_> {
 }
 
 /// `zenzspa_20261122_020000.sql.gz`.
-fn data_name(database: &str, at: DateTime<Utc>, codec: Codec) -> Result<Key> {
+pub(super) fn data_name(database: &str, at: DateTime<Utc>, codec: Codec) -> Result<Key> {
     let extension = match codec {
         Codec::Gzip => "gz",
         Codec::Zstd => "zst",
@@ -464,7 +450,7 @@ fn data_name(database: &str, at: DateTime<Utc>, codec: Codec) -> Result<Key> {
     format!("{}_{}.sql.{extension}", Key::encode(database), at.format("%Y%m%d_%H%M%S")).parse()
 }
 
-async fn put(copies: &mut Copies, name: &str, kind: FileKind, bytes: Vec<u8>) -> Result<File> {
+pub(super) async fn put(copies: &mut Copies, name: &str, kind: FileKind, bytes: Vec<u8>) -> Result<File> {
     let unpacked_bytes = bytes.len() as u64;
     let name = Key::encode(name);
     let Stored { bytes, sha256 } = copies.put(&name, Bytes::from(bytes)).await?;

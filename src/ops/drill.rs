@@ -266,7 +266,7 @@ impl Drill<'_> {
         let version = manifest.server.major() * 10_000;
         let connection = cluster.connection("postgres");
         let maintenance = Client::new(connection, find_clients(&self.search, version)?, ctx.temp_dir())?;
-        self.make_roles(&maintenance, cluster, &*intact.source)
+        self.make_roles(&maintenance, cluster, intact)
             .await
             .map_err(could_not("the roles of the backup could not be made"))?;
         self.check_extensions(&maintenance).await?;
@@ -279,7 +279,12 @@ impl Drill<'_> {
 
     /// The database with the encoding and locale of the source; where this machine lacks the locale, with C, which is said.
     async fn create(&self, maintenance: &Client, version: u32) -> Result<(bool, Option<String>)> {
-        let properties = &self.manifest().properties;
+        let mut properties = self.manifest().properties.clone();
+        if !properties.knows_locale() && properties.encoding == "UTF8" {
+            // Almost every database has a locale that knows letters outside of ASCII, and some types need them: ltree.
+            properties.collate = "C.UTF-8".to_owned();
+            properties.ctype = "C.UTF-8".to_owned();
+        }
         let cancel = &self.ctx.cancel;
         let Err(error) = maintenance.execute(&properties.create_statement(DATABASE, version), cancel).await else {
             return Ok((true, None));
@@ -302,11 +307,11 @@ impl Drill<'_> {
     }
 
     /// The roles that the dump names: from the globals where they were stored, else bare ones.
-    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, source: &dyn Destination) -> Result<()> {
+    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, intact: &Intact) -> Result<()> {
         let manifest = self.manifest();
         let mut sql = String::new();
         if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let globals = read_globals(source, manifest, file).await?;
+            let globals = read_globals(&*intact.source, manifest, file).await?;
             sql.push_str(&role_statements(&globals, &manifest.server.bootstrap_role)?);
             for name in tablespaces(&globals) {
                 let folder = cluster.make_folder("t")?;
@@ -318,8 +323,13 @@ impl Drill<'_> {
             maintenance.execute(&sql, &self.ctx.cancel).await?;
         }
         let Missing { roles, .. } = missing_in_target(maintenance, manifest, &self.ctx.cancel).await?;
-        let create: Vec<String> =
-            roles.iter().map(|role| format!("CREATE ROLE {} SUPERUSER;", quote_identifier(role))).collect();
+        let grants = |role: &String| intact.scans.iter().any(|scan| scan.grantors.contains(role));
+        let create = |role: &String| {
+            // Event triggers, for one, must belong to superusers; but what a superuser grants the owner has granted.
+            let superuser = if grants(role) { "" } else { " SUPERUSER" };
+            format!("CREATE ROLE {}{superuser};", quote_identifier(role))
+        };
+        let create: Vec<String> = roles.iter().map(create).collect();
         if create.is_empty() { Ok(()) } else { maintenance.execute(&create.join("\n"), &self.ctx.cancel).await }
     }
 

@@ -37,29 +37,16 @@ pub(super) async fn dump_packed<F>(
     lock_wait: Duration,
     compression: Compression,
     progress: &Arc<Progress>,
-    mut deliver: F,
+    deliver: F,
 ) -> Result<Packed>
 where
     F: AsyncFnMut(Bytes) -> Result<()>,
 {
     let mut running = pg_dump(client, lock_wait)?.spawn().await?;
     let source = running.stdout.take().ok_or_else(no_output)?;
-    let packing = Packing { compression, threads: ctx.threads(), progress: Arc::clone(progress) };
-    let (sender, mut chunks) = mpsc::channel::<Bytes>(WAITING);
-    let packer = tokio::task::spawn_blocking(move || {
-        let gone = |_| Error::new(ErrorKind::Failed, "the archive is not wanted any more");
-        packing.run(Unhurried::new(source), |bytes| sender.blocking_send(bytes).map_err(gone))
-    });
     // When nobody takes chunks any more the packer stops, its end of the pipe closes, and pg_dump ends by that.
-    let carry = async move {
-        while let Some(chunk) = chunks.recv().await {
-            deliver(chunk).await?;
-        }
-        Ok(())
-    };
-    let (status, carried) = tokio::join!(running.wait(&ctx.cancel), carry);
-    let packed =
-        packer.await.map_err(|source| Error::new(ErrorKind::Failed, "the packer panicked").caused_by(source))?;
+    let packing = pack_apart(ctx, Unhurried::new(source), compression, progress, deliver);
+    let (status, (carried, packed)) = tokio::join!(running.wait(&ctx.cancel), packing);
     // In the order of what caused what: a stop, a destination, pg_dump, the packer.
     ctx.cancel.check()?;
     let status = status?;
@@ -70,6 +57,51 @@ where
     let packed = packed?;
     check_scan(client, &packed.scan)?;
     Ok(packed)
+}
+
+/// Packs a script that comes from elsewhere and hands the chunks to `deliver`. Whether it is whole is for the caller to
+/// check.
+pub(super) async fn pack<F>(
+    ctx: &Context,
+    source: impl Read + Send + 'static,
+    compression: Compression,
+    progress: &Arc<Progress>,
+    deliver: F,
+) -> Result<Packed>
+where
+    F: AsyncFnMut(Bytes) -> Result<()>,
+{
+    let (carried, packed) = pack_apart(ctx, source, compression, progress, deliver).await;
+    carried?;
+    packed
+}
+
+/// Packs on a thread of its own, and returns apart how delivering and packing went: where both failed, the first is why.
+async fn pack_apart<F>(
+    ctx: &Context,
+    source: impl Read + Send + 'static,
+    compression: Compression,
+    progress: &Arc<Progress>,
+    mut deliver: F,
+) -> (Result<()>, Result<Packed>)
+where
+    F: AsyncFnMut(Bytes) -> Result<()>,
+{
+    let packing = Packing { compression, threads: ctx.threads(), progress: Arc::clone(progress) };
+    let (sender, mut chunks) = mpsc::channel::<Bytes>(WAITING);
+    let packer = tokio::task::spawn_blocking(move || {
+        let gone = |_| Error::new(ErrorKind::Failed, "the archive is not wanted any more");
+        packing.run(source, |bytes| sender.blocking_send(bytes).map_err(gone))
+    });
+    let carry = async move {
+        while let Some(chunk) = chunks.recv().await {
+            deliver(chunk).await?;
+        }
+        Ok(())
+    };
+    let carried = carry.await;
+    let packed = packer.await.map_err(|source| Error::new(ErrorKind::Failed, "the packer panicked").caused_by(source));
+    (carried, packed.and_then(|packed| packed))
 }
 
 /// Dumps the database through the scanner into nothing.

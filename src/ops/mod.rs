@@ -3,6 +3,7 @@
 //! Each use-case takes a [`Context`] and a request, and returns an outcome that can be shown or written as JSON as it is:
 //! the field names are those that the README promises to scripts.
 
+mod adopt;
 mod auth;
 mod backup;
 mod catalog;
@@ -26,6 +27,7 @@ mod service;
 mod store;
 mod verify;
 
+pub use adopt::{AdoptRequest, adopt};
 pub use auth::{Asked, AuthOutcome, AuthRequest, auth_file, auth_gdrive};
 pub use backup::{BackupRequest, backup};
 pub use catalog::{Backup, Catalog, nearest_first, open_destination};
@@ -37,7 +39,7 @@ pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
-    BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
+    AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
     PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome, VerifyOutcome,
     VerifyStatus,
 };

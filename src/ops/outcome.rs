@@ -16,6 +16,10 @@ pub enum BackupStatus {
     Partial,
     /// Stored nowhere.
     Failed,
+    /// An adopted file that is stored already: nothing was done.
+    There,
+    /// With `--dry-run`: nothing was stored.
+    Planned,
 }
 
 /// What became of a backup at one destination.
@@ -67,6 +71,22 @@ pub struct BackupOutcome {
     /// Why it failed, or was stored only in part: decides the exit code.
     #[serde(skip)]
     pub failure: Option<Error>,
+}
+
+/// A file of another script, and the backup that it became.
+#[derive(Debug, Serialize)]
+pub struct AdoptOutcome {
+    /// The backup.
+    #[serde(flatten)]
+    pub backup: BackupOutcome,
+    /// The file's name, without its folder.
+    pub adopted_from: String,
+    /// When it was dumped; `None` if that was not found out before it was refused.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// What told that, in words.
+    pub taken_at_from: Option<&'static str>,
+    /// What told the database's name, in words.
+    pub database_from: Option<&'static str>,
 }
 
 /// One line of `backup list`.

@@ -44,6 +44,11 @@ pub(super) async fn prove(
     if !options.is_empty() {
         client = client.with_env("PGOPTIONS", &options.join(" "));
     }
+    // Of a dump that was not written in UTC, as pgkeep's are: moments must be written as there to be compared.
+    let zone = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+    if let Some(zone) = manifest.output_settings.get("TimeZone").filter(zone) {
+        client = client.with_env("PGTZ", zone);
+    }
     let scan = dump_scanned(ctx, &client, contents.column_orders(), &progress).await?;
     let declared = Declared {
         entries: manifest.entries,

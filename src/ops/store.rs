@@ -4,7 +4,9 @@
 //! uploads hold (for S3 see `part_size` and `concurrency`). Nothing else grows with the database.
 
 use super::Context;
+use super::outcome::BackupStatus;
 use crate::catalogue::{CompletedBackup, Draft};
+use crate::config::Require;
 use crate::destination::{Destination, Key, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -182,6 +184,28 @@ impl Copy {
             let _ = draft.discard().await;
         }
     }
+}
+
+/// What the results come to: the status, and why it is not what was asked for. `failed` is why nothing was published.
+pub(super) fn judge(results: &[CopyResult], require: Require, failed: Option<&Error>) -> (BackupStatus, Option<Error>) {
+    let mut failures = results.iter().filter_map(|copy| copy.failure.as_ref());
+    let all = results.len();
+    let stored = all - failures.clone().count();
+    if let Some(error) = failed {
+        return (BackupStatus::Failed, Some(copy_of(error)));
+    }
+    if stored == all {
+        return (BackupStatus::Stored, None);
+    }
+    if require.is_met(stored, all) {
+        return (BackupStatus::Partial, None);
+    }
+    let partial = Error::new(ErrorKind::Partial, format!("stored in {stored} of {all} destinations"));
+    let partial = match failures.next() {
+        Some(first) => partial.caused_by(copy_of(first)),
+        None => partial,
+    };
+    (BackupStatus::Partial, Some(partial))
 }
 
 /// An error that stands for the same failure elsewhere.

@@ -45,8 +45,6 @@ const SERVER_SETTINGS: [&str; 11] = [
     "logging_collector=off",
     // Compiling needs memory that is writable and executable, which a hardened service is denied.
     "jit=off",
-    // Compiling needs memory that is writable and executable, which a hardened service is denied.
-    "jit=off",
 ];
 
 /// What the cluster is made like.

@@ -29,15 +29,15 @@ impl Server {
 /// What belongs to the database itself and plain pg_dump leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseProperties {
-    /// The owner's name.
+    /// The owner's name; empty where it is not known, of a backup that was taken over from a file.
     pub owner: String,
     /// The encoding's name, e.g. `UTF8`.
     pub encoding: String,
     /// `libc`, `icu` or `builtin`.
     pub locale_provider: String,
-    /// `LC_COLLATE`.
+    /// `LC_COLLATE`; empty where the locale is not known.
     pub collate: String,
-    /// `LC_CTYPE`.
+    /// `LC_CTYPE`; empty where the locale is not known.
     pub ctype: String,
     /// The ICU or builtin locale.
     #[serde(default)]

@@ -6,6 +6,7 @@
 mod client;
 mod cluster;
 pub mod connection;
+mod convert;
 mod diagnose;
 mod facts;
 pub mod programs;
@@ -16,6 +17,8 @@ mod temp;
 pub use client::{Client, SESSION};
 pub use cluster::{Cluster, ClusterOptions, sweep_clusters};
 pub use connection::Connection;
+pub(crate) use convert::refusal;
+pub use convert::{ArchiveHeader, convert, read_header};
 pub use diagnose::{diagnose, sqlstate, summary};
 pub use facts::{DatabaseProperties, Extension, Privilege, Server, Setting};
 pub use programs::{Programs, Search};

@@ -30,12 +30,17 @@ impl DatabaseProperties {
     /// `version_num`.
     pub fn create_statement(&self, name: &str, version_num: u32) -> String {
         let mut sql = format!(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING {}",
             quote_identifier(name),
-            literal(&self.encoding),
-            literal(&self.collate),
-            literal(&self.ctype),
+            literal(&self.encoding)
         );
+        if !self.knows_locale() {
+            // That of the server is the likeliest; but only the locale C goes with every encoding.
+            let any = if self.encoding == "UTF8" { ";" } else { " LC_COLLATE 'C' LC_CTYPE 'C';" };
+            sql.push_str(any);
+            return sql;
+        }
+        sql.push_str(&format!(" LC_COLLATE {} LC_CTYPE {}", literal(&self.collate), literal(&self.ctype)));
         if version_num >= 150_000 {
             match (self.locale_provider.as_str(), &self.locale) {
                 ("icu", Some(locale)) => {
@@ -56,11 +61,21 @@ impl DatabaseProperties {
         sql
     }
 
+    /// Whether the locale is known.
+    pub fn knows_locale(&self) -> bool {
+        !self.collate.is_empty() && !self.ctype.is_empty()
+    }
+
+    /// Whether the owner is known.
+    pub fn knows_owner(&self) -> bool {
+        !self.owner.is_empty()
+    }
+
     /// The statements that give the database `name` its other properties, one each.
     pub fn alter_statements(&self, name: &str, without: Without) -> Vec<String> {
         let database = quote_identifier(name);
         let mut statements = Vec::new();
-        if !without.owner {
+        if !without.owner && self.knows_owner() {
             statements.push(format!("ALTER DATABASE {database} OWNER TO {};", quote_identifier(&self.owner)));
         }
         if !without.comment && self.comment.is_some() {
@@ -70,7 +85,7 @@ impl DatabaseProperties {
             && !without.privileges
         {
             statements.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC;"));
-            if !without.owner {
+            if !without.owner && self.knows_owner() {
                 statements.push(format!("REVOKE ALL ON DATABASE {database} FROM {};", quote_identifier(&self.owner)));
             }
             for privilege in privileges {
@@ -102,7 +117,8 @@ impl DatabaseProperties {
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         let settings = self.settings.iter().filter_map(|setting| setting.role.as_deref());
         let grantees = self.privileges.iter().flatten().filter_map(|privilege| privilege.grantee.as_deref());
-        std::iter::once(self.owner.as_str()).chain(settings).chain(grantees)
+        let owner = self.knows_owner().then_some(self.owner.as_str());
+        owner.into_iter().chain(settings).chain(grantees)
     }
 }
 
@@ -161,6 +177,29 @@ fn list_items(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_database_is_left_to_the_server() {
+        let unknown = |encoding: &str| DatabaseProperties {
+            owner: String::new(),
+            encoding: encoding.to_owned(),
+            locale_provider: "libc".to_owned(),
+            collate: String::new(),
+            ctype: String::new(),
+            locale: None,
+            icu_rules: None,
+            tablespace: "pg_default".to_owned(),
+            connection_limit: -1,
+            comment: None,
+            settings: Vec::new(),
+            privileges: None,
+        };
+        let statement = |encoding| unknown(encoding).create_statement("d", 170_000);
+        assert_eq!(statement("UTF8"), "CREATE DATABASE \"d\" TEMPLATE template0 ENCODING 'UTF8';");
+        assert!(statement("LATIN1").ends_with("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';"));
+        assert!(unknown("UTF8").alter_statements("d", Without::default()).is_empty());
+        assert_eq!(unknown("UTF8").roles().count(), 0);
+    }
 
     fn setting(role: Option<&str>, name: &str, value: &str) -> String {
         let setting = Setting { role: role.map(str::to_owned), name: name.to_owned(), value: value.to_owned() };

@@ -5,7 +5,7 @@ use crate::postgres::{DatabaseProperties, Privilege, Setting, Without};
 use std::collections::BTreeSet;
 
 /// Adds the differences between two databases' properties to `comparison`. Encoding and locale are compared only where
-/// `locale` says so: a machine that lacks a locale restores with another, and says so.
+/// `locale` says so: a machine that lacks a locale restores with another, and says so. What is not known of the one that was backed up is not compared.
 pub fn compare_properties(
     expected: &DatabaseProperties,
     found: &DatabaseProperties,
@@ -21,12 +21,12 @@ pub fn compare_properties(
         }
     };
     check("encoding", expected.encoding.clone(), found.encoding.clone());
-    if locale {
+    if locale && expected.knows_locale() {
         check("collate", expected.collate.clone(), found.collate.clone());
         check("ctype", expected.ctype.clone(), found.ctype.clone());
         check("locale provider", expected.locale_provider.clone(), found.locale_provider.clone());
     }
-    if !without.owner {
+    if !without.owner && expected.knows_owner() {
         check("owner", expected.owner.clone(), found.owner.clone());
     }
     if !without.comment {

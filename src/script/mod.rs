@@ -8,6 +8,7 @@
 //!
 //! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
 
+mod elsewhere;
 mod entry;
 mod foreign;
 #[cfg(test)]

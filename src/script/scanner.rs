@@ -1,5 +1,6 @@
 //! The streaming scanner: from pg_dump's bytes to entries, row counts and fingerprints.
 
+use super::elsewhere;
 use super::entry::Header;
 use super::foreign;
 use super::lexer::{Lexer, Step};
@@ -27,6 +28,9 @@ pub struct Omit {
     pub privileges: bool,
     /// Session settings that the target does not know.
     pub settings: BTreeSet<String>,
+    /// What `--create` and `--clean` add to a dump: statements about the database itself, connections to it, drops. They
+    /// are cut out before a dump is stored ([`Scan::cut`]), for they are about another database than that of a restore.
+    pub elsewhere: bool,
 }
 
 /// Something in a script that pg_dump does not write and psql must not see.
@@ -55,12 +59,20 @@ pub struct Scan {
     pub large_objects: u64,
     /// The roles that its statements name.
     pub roles: BTreeSet<String>,
+    /// Those of them that grant without being the owner.
+    pub grantors: BTreeSet<String>,
     /// The session settings at its head.
     pub settings: BTreeMap<String, String>,
     /// What must not be in it: the first ten.
     pub violations: Vec<Violation>,
     /// Byte ranges that a restore leaves out, in order.
     pub omitted: Vec<Range<u64>>,
+    /// Byte ranges that [`Omit::elsewhere`] found, in order.
+    pub cut: Vec<Range<u64>>,
+    /// The statements about the database itself that are in [`Scan::cut`], the first thousand.
+    pub about_database: Vec<String>,
+    /// How many statements of [`Scan::cut`] drop what a new database does not have.
+    pub drops: u64,
 }
 
 enum Mode {
@@ -103,6 +115,8 @@ pub struct Scanner {
     orders: ColumnOrder,
     omit: Omit,
     violations: u64,
+    /// Whether the statements being read are about the database itself; see [`Omit::elsewhere`].
+    of_database: bool,
     /// Whether the script began with a byte order mark, as far as it was read.
     mark: bool,
     scan: Scan,
@@ -132,6 +146,7 @@ impl Scanner {
             orders,
             omit,
             violations: 0,
+            of_database: false,
             mark: true,
             scan: Scan::default(),
         }
@@ -251,6 +266,9 @@ impl Scanner {
         let comment = self.lexer.text();
         if comment == b"--\n" {
             self.dashes = Some((self.offset - length, self.line - 1));
+        } else if comment.starts_with(b"-- TOC entry ") || comment.starts_with(b"-- Dependencies: ") {
+            // With --verbose they stand between the dashes and the header.
+            self.dashes = dashes;
         } else if comment == b"-- PostgreSQL database dump complete\n" {
             let end = dashes.map_or(self.offset - length, |(offset, _)| offset);
             self.close_entry(end);
@@ -265,6 +283,11 @@ impl Scanner {
             }
             self.close_entry(start);
             self.section = header.section(self.section);
+            if self.omit.elsewhere && elsewhere::is_of_database(&header.kind, &header.name) {
+                self.scan.cut.push(start..self.offset);
+                self.of_database = true;
+                return;
+            }
             let entry = Entry {
                 kind: header.kind,
                 name: header.name,
@@ -302,6 +325,9 @@ impl Scanner {
         if known && key && words.next().is_none() {
             let start = self.offset - self.lexer.length();
             self.scan.omitted.push(start..self.offset);
+        } else if self.of_database && line.starts_with(b"\\connect ") {
+            let start = self.offset - self.lexer.length();
+            self.scan.cut.push(start..self.offset);
         } else {
             let shown = text(&line[..line.len().min(60)]);
             self.line -= 1;
@@ -319,6 +345,10 @@ impl Scanner {
         let statement = self.lexer.text();
         let first = statement.iter().take_while(|b| b.is_ascii_alphabetic()).count();
         let word = statement[..first].to_ascii_uppercase();
+        if self.omit.elsewhere && self.cut_out(&word, start) {
+            return;
+        }
+        let statement = self.lexer.text();
         if let Some(what) = self.foreign(&word, statement) {
             self.violate(what);
         }
@@ -351,7 +381,11 @@ impl Scanner {
         match kind.as_str() {
             "ACL" | "DEFAULT ACL" if self.omit.privileges => self.scan.omitted.push(start..self.offset),
             "ACL" | "DEFAULT ACL" | "USER MAPPING" => {
-                self.scan.roles.extend(statement::roles(self.lexer.text()));
+                let roles = statement::roles(self.lexer.text());
+                if word == b"SET" {
+                    self.scan.grantors.extend(roles.iter().cloned());
+                }
+                self.scan.roles.extend(roles);
             }
             "BLOB" | "BLOB METADATA" | "BLOBS" => self.large_object(start),
             "SEQUENCE SET" => {
@@ -372,10 +406,30 @@ impl Scanner {
         self.hash_statement();
     }
 
+    /// Whether a statement is one of those that `--create` and `--clean` add; it is then noted.
+    fn cut_out(&mut self, word: &[u8], start: u64) -> bool {
+        let statement = self.lexer.text();
+        let drops = self.in_head() && elsewhere::is_drop(word, statement);
+        let of_database = self.of_database && !matches!(word, b"SET" | b"SELECT" | b"COPY" | b"INSERT");
+        if of_database && self.scan.about_database.len() < elsewhere::MOST_STATEMENTS {
+            self.scan.about_database.push(text(statement));
+        }
+        if drops || of_database {
+            self.scan.drops += u64::from(drops);
+            self.scan.cut.push(start..self.offset);
+        }
+        drops || of_database
+    }
+
+    /// Whether no entry has been seen yet.
+    fn in_head(&self) -> bool {
+        self.open.is_none() && self.scan.entries.is_empty()
+    }
+
     /// What is wrong with a statement that pg_dump does not write. The settings that say how psql reads strings and
     /// characters are the point: the rest of the script must be read as it will read them.
     fn foreign(&self, word: &[u8], statement: &[u8]) -> Option<&'static str> {
-        let in_head = self.open.is_none() && self.scan.entries.is_empty();
+        let in_head = self.in_head();
         if self.scan.complete {
             return Some("a statement behind the closing line");
         }
@@ -484,6 +538,7 @@ impl Scanner {
 
     fn close_entry(&mut self, end: u64) {
         self.current_object = None;
+        self.of_database = false;
         if let Some(Open { mut entry, hasher }) = self.open.take() {
             entry.end = end;
             entry.digest = format!("{:032x}", hasher.digest128());

@@ -123,6 +123,7 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/faults.md",
         "docs/scheduling.md",
         "windows-task/README.md",
+        "docs/adopting.md",
     ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -18,3 +18,4 @@ mod examples;
 mod service_install;
 mod systemd;
 mod windows_task;
+mod adopt;

@@ -25,6 +25,41 @@ pub(in crate::cli) enum BackupCommand {
     Pin(PinArgs),
     /// Let retention delete a backup, whether it was pinned or taken with --pin or --keep
     Unpin(PinArgs),
+    /// Take over files that other scripts made with pg_dump: as backups like any other
+    Adopt(AdoptArgs),
+}
+
+/// `pgkeep backup adopt`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AdoptArgs {
+    /// The files: .sql, .sql.gz, .sql.zst, or archives of pg_dump -Fc and -Ft. They are only read
+    #[arg(value_name = "FILE", required = true)]
+    pub(in crate::cli) files: Vec<PathBuf>,
+    /// The job whose backups they become
+    #[arg(long, value_name = "JOB")]
+    pub(in crate::cli) job: String,
+    /// The database that was dumped [default: what the file or its name tells]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) database: Option<String>,
+    /// Where to: configured names or folders [default: the job's destinations]
+    #[arg(long, value_name = "DEST", num_args = 1..)]
+    pub(in crate::cli) to: Vec<String>,
+    /// When the one file was dumped, such as 2026-11-20T02:00 [default: what the archive, the file's name, or else the
+    /// time the file was last written tells]
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) taken_at: Option<String>,
+    /// What to call the backups
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) label: Option<String>,
+    /// Never delete the backups by retention
+    #[arg(long, conflicts_with = "keep")]
+    pub(in crate::cli) pin: bool,
+    /// Keep the backups from retention for so long from now, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    pub(in crate::cli) keep: Option<String>,
+    /// Only say what would be adopted
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
 }
 
 /// `pgkeep backup now`.

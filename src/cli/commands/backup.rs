@@ -94,6 +94,26 @@ pub(super) fn ad_hoc(url: Option<&Secret>, to: Vec<DestinationRef>, session: &Se
     Ok(BackupRequest::ad_hoc(connection, to))
 }
 
+/// The duration of `--keep`.
+pub(super) fn keep(text: &str) -> Result<Duration> {
+    let wrong = |why: &str| {
+        Error::new(ErrorKind::Usage, format!("--keep {text:?} {why}")).hint("write a duration such as 90d or 12h")
+    };
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err(wrong("keeps nothing")),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err(wrong("is no duration")),
+    }
+}
+
+/// Refuses a label that would spoil what is printed.
+pub(super) fn check_label(label: Option<&str>) -> Result<()> {
+    if label.is_some_and(|label| label.chars().any(char::is_control)) {
+        return Err(Error::new(ErrorKind::Usage, "a label must not hold control characters"));
+    }
+    Ok(())
+}
+
 /// What the command line says over a job.
 struct Asked {
     compression: Option<Compression>,
@@ -106,8 +126,8 @@ struct Asked {
 impl Asked {
     fn read(args: &NowArgs) -> Result<Self> {
         let compression = args.compression.as_deref().map(str::parse::<Compression>).transpose();
-        let keep_for = args.keep.as_deref().map(duration);
-        refuse_odd_label(args.label.as_deref())?;
+        let keep_for = args.keep.as_deref().map(keep);
+        check_label(args.label.as_deref())?;
         Ok(Self {
             compression: compression.map_err(|error| error.with_kind(ErrorKind::Usage))?,
             keep_for: keep_for.transpose()?,
@@ -126,26 +146,6 @@ impl Asked {
             request.label = Some(label.clone());
         }
     }
-}
-
-/// The duration of `--keep`.
-pub(super) fn duration(text: &str) -> Result<Duration> {
-    let wrong = |why: &str| {
-        Error::new(ErrorKind::Usage, format!("--keep {text:?} {why}")).hint("write a duration such as 90d or 12h")
-    };
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err(wrong("keeps nothing")),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err(wrong("is no duration")),
-    }
-}
-
-/// Refuses a label that would move the cursor of whoever lists it.
-pub(super) fn refuse_odd_label(label: Option<&str>) -> Result<()> {
-    if label.is_some_and(|label| label.chars().any(char::is_control)) {
-        return Err(Error::new(ErrorKind::Usage, "a label must not hold control characters"));
-    }
-    Ok(())
 }
 
 /// The outcome of a job of which nothing was begun.

@@ -1,7 +1,7 @@
 //! `pgkeep guard`: a backup, then the user's command, and if that fails the line that brings the database back.
 
 use super::Session;
-use super::backup::{ad_hoc, duration, refuse_odd_label};
+use super::backup::{ad_hoc, duration, check_label};
 use crate::cli::args::{Global, GuardArgs};
 use crate::cli::{exit, places, signals, tables, voice};
 use crate::config::{JobConfig, SecretRef};
@@ -91,7 +91,7 @@ fn request(args: &GuardArgs, program: &OsString, session: &Session<'_>) -> Resul
     let name = Path::new(program).file_name().unwrap_or(program);
     let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
     request.label = Some(args.label.clone().unwrap_or_else(|| format!("before {name}")));
-    refuse_odd_label(request.label.as_deref())?;
+    check_label(request.label.as_deref())?;
     // Nothing old goes just before something that may go wrong.
     request.prune = false;
     Ok(request)

@@ -1,5 +1,6 @@
 //! From a command line to a use-case, and from its outcome to stdout, stderr and an exit code. One file a command.
 
+mod adopt;
 mod auth;
 mod backup;
 mod copy;
@@ -47,6 +48,7 @@ pub(super) async fn run(cli: &Cli, session: &Session<'_>) -> Result<u8> {
         Command::Backup(BackupCommand::Pin(args)) => keep::pin(args, true, session).await,
         Command::Backup(BackupCommand::Unpin(args)) => keep::pin(args, false, session).await,
         Command::Guard(args) => guard::guard(args, &cli.global, session).await,
+        Command::Backup(BackupCommand::Adopt(args)) => adopt::adopt(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,

@@ -4,7 +4,7 @@ use super::{line, table};
 use crate::catalogue::{FileKind, Globals};
 use crate::cli::commands::TableSize;
 use crate::cli::words::{self, counted, printable};
-use crate::ops::{Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
+use crate::ops::{AdoptOutcome, Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -17,6 +17,8 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         BackupStatus::Stored => "stored",
         BackupStatus::Partial => "stored in part",
         BackupStatus::Failed => "FAILED",
+        BackupStatus::There => "adopted already",
+        BackupStatus::Planned => "would be adopted",
     };
     let what = name(&outcome.job, &outcome.database);
     let mut text = match &outcome.id {
@@ -28,7 +30,8 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
         let tables = counted(outcome.tables, "table", "tables");
         text.push_str(&line("contents", &format!("{tables}, {}", counted(outcome.rows, "row", "rows"))));
         let ratio = words::ratio(sql, stored);
-        text.push_str(&line("size", &format!("{} of SQL in {} ({ratio})", words::bytes(sql), words::bytes(stored))));
+        let stored = if stored == 0 { String::new() } else { format!(" in {} ({ratio})", words::bytes(stored)) };
+        text.push_str(&line("size", &format!("{} of SQL{stored}", words::bytes(sql))));
         let rate = words::rate(sql, outcome.duration_seconds).map(|rate| format!(" ({rate})")).unwrap_or_default();
         text.push_str(&line("time", &format!("{}{rate}", words::seconds(outcome.duration_seconds))));
     }
@@ -48,6 +51,24 @@ pub(in crate::cli) fn backup(outcome: &BackupOutcome, told: impl Fn(&str) -> boo
     }
     for warning in outcome.warnings.iter().filter(|warning| !told(warning)) {
         text.push_str(&line("warning", warning));
+    }
+    text
+}
+
+/// A file of another script and the backup that it became.
+pub(in crate::cli) fn adopted(
+    outcome: &AdoptOutcome,
+    zone: Tz,
+    now: DateTime<Utc>,
+    told: impl Fn(&str) -> bool,
+) -> String {
+    let mut text = backup(&outcome.backup, told);
+    text.push_str(&line("file", &outcome.adopted_from));
+    if let (Some(at), Some(from)) = (outcome.taken_at, outcome.taken_at_from) {
+        text.push_str(&line("dumped", &format!("{} (by {from})", words::moment(at, now, zone))));
+    }
+    if let Some(from) = outcome.database_from {
+        text.push_str(&line("database", &format!("{} (by {from})", outcome.backup.database)));
     }
     text
 }
@@ -144,10 +165,15 @@ pub(in crate::cli) fn show(
     if let Some(until) = backup.keep_until() {
         add("kept until", &words::moment(until, now, zone));
     }
+    if let Some(file) = &manifest.adopted_from {
+        add("adopted", &format!("from {file}"));
+    }
     add("started", &words::moment(manifest.started_at, now, zone));
     // Both are known to the second only.
     let took = (manifest.finished_at - manifest.started_at).num_seconds();
-    add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
+    if manifest.adopted_from.is_none() {
+        add("took", &if took < 1 { "less than a second".to_owned() } else { words::seconds(took as f64) });
+    }
     add("where", &places(listed));
     add("folder", manifest.dir().as_str());
     add("verified", &verified(listed, now));
@@ -165,14 +191,18 @@ pub(in crate::cli) fn show(
     add("server", &format!("PostgreSQL {}{standby}", manifest.server.version));
     add("pg_dump", &manifest.pg_dump_version);
     let properties = &manifest.properties;
-    add("owner", &properties.owner);
+    add("owner", if properties.knows_owner() { &properties.owner } else { "not known" });
     let locale = properties.locale.as_deref().unwrap_or(&properties.collate);
-    add("encoding", &format!("{}, locale {locale} ({})", properties.encoding, properties.locale_provider));
+    let locale = match (properties.knows_locale(), &properties.locale_provider) {
+        (true, provider) => format!("locale {locale} ({provider})"),
+        (false, _) => "locale not known".to_owned(),
+    };
+    add("encoding", &format!("{}, {locale}", properties.encoding));
     if let Some(comment) = &properties.comment {
         add("comment", comment);
     }
     let extensions: Vec<String> =
-        manifest.extensions.iter().map(|one| format!("{} {}", one.name, one.version)).collect();
+        manifest.extensions.iter().map(|one| format!("{} {}", one.name, one.version).trim_end().to_owned()).collect();
     if !extensions.is_empty() {
         add("extensions", &extensions.join(", "));
     }

@@ -45,6 +45,11 @@ impl Programs {
         self.path("pg_dumpall")
     }
 
+    /// The path of `pg_restore`, which need not be there.
+    pub fn pg_restore(&self) -> PathBuf {
+        self.path("pg_restore")
+    }
+
     /// The path of `initdb`.
     pub fn initdb(&self) -> PathBuf {
         self.path("initdb")
