@@ -214,6 +214,16 @@ fn newest<T, K: Ord>(a: Option<T>, b: Option<T>, at: impl Fn(&T) -> K) -> Option
 }
 
 impl Backup {
+    /// Its newest verification at any destination that was read.
+    pub fn verified(&self) -> Option<&VerifyReceipt> {
+        self.verified.as_ref()
+    }
+
+    /// Its newest drill.
+    pub fn drilled(&self) -> Option<&DrillReceipt> {
+        self.drilled.as_ref()
+    }
+
     fn entry(&self) -> Entry {
         Entry { manifest: self.manifest.clone(), verified: None, drilled: None }
     }

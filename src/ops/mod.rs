@@ -23,7 +23,7 @@ mod store;
 mod verify;
 
 pub use auth::{Asked, AuthOutcome, AuthRequest, auth_file, auth_gdrive};
-pub use backup::{BackupRequest, backup};
+pub use backup::{BackupRequest, backup, databases_of};
 pub use catalog::{Backup, Catalog, nearest_first, open_destination};
 pub use check::contents;
 pub use context::Context;
