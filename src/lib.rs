@@ -35,4 +35,6 @@ pub mod restore;
 
 pub mod ops;
 
+pub mod schedule;
+
 pub mod cli;

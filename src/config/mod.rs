@@ -23,5 +23,5 @@ pub use destination::{
 };
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
 pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, RunConfig, Scratch};
-pub use schedule::Schedule;
+pub use schedule::{Calendar, Due, Schedule};
 pub use secret_ref::SecretRef;

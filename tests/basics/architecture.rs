@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rooms; each may use those before it, and none after it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     // Leaves: what everybody may use, and which know nothing of backups.
     "error",
     "secret",
@@ -29,6 +29,7 @@ const ORDER: [&str; 18] = [
     "catalogue",
     "restore",
     "ops",
+    "schedule",
     "cli",
 ];
 
