@@ -84,6 +84,11 @@ impl Timetable {
         }
     }
 
+    /// The slot before `slot`.
+    pub fn before(&self, slot: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.crontab.last_at_or_before(slot - TimeDelta::seconds(1))
+    }
+
     /// When the work of `slot` begins: later by an amount that job and slot fix, up to the jitter and never more than half of
     /// the time to the next slot.
     pub fn begin(&self, slot: DateTime<Utc>) -> DateTime<Utc> {
@@ -152,6 +157,7 @@ impl Track {
     /// `slot` needs nothing more, for it was done.
     pub fn done(&mut self, slot: DateTime<Utc>) {
         self.done = Some(slot);
+        self.skipped = self.skipped.filter(|skipped| *skipped <= slot);
         self.settle(slot);
     }
 

@@ -101,7 +101,7 @@ impl Facts {
     }
 
     /// The databases that count: those that are named; of a connection string the one that was backed up last.
-    pub fn databases(&self, databases: &Databases) -> Vec<&str> {
+    pub fn databases<'f>(&'f self, databases: &'f Databases) -> Vec<&'f str> {
         match databases {
             Databases::Named(names) => names.iter().map(String::as_str).collect(),
             Databases::FromUrl => self.taken.last().map(|taken| taken.database.as_str()).into_iter().collect(),
