@@ -4,11 +4,13 @@ mod auth;
 mod backup;
 mod doctor;
 mod restore;
+mod run;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
 pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use doctor::DoctorArgs;
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
+pub(super) use run::{LogForm, RunArgs, StatusArgs};
 
 use crate::secret::Secret;
 use clap::{Args, Parser, Subcommand};
@@ -46,7 +48,7 @@ Environment:
   PGHOST, ...      libpq's own variables, where nothing else says which server";
 
 /// What every command understands.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// The configuration file, instead of looking for pgkeep.toml
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
@@ -72,6 +74,10 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Restore backups into a scratch and compare: proves that they can be restored
     Drill(DrillArgs),
+    /// Take backups and drills when they are due, until stopped
+    Run(RunArgs),
+    /// Show of each job the last backup and drill, and what is overdue
+    Status(StatusArgs),
     /// Look for whatever would keep backups and drills from working, and say how to mend it
     Doctor(DoctorArgs),
     /// Show a backup, its verification and a drill on a throwaway server
@@ -161,7 +167,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_do_not_exist() {
-        for name in ["run", "status", "report", "init", "service", "guard"] {
+        for name in ["report", "init", "service", "guard"] {
             assert!(parse(&format!("pgkeep {name}")).is_err(), "{name}");
         }
         for name in ["prune", "pin", "unpin", "copy", "adopt"] {

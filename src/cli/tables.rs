@@ -3,10 +3,12 @@
 mod backups;
 mod doctor;
 mod proofs;
+mod status;
 
 pub(super) use backups::{backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
 pub(super) use proofs::{drilled, restored, verified};
+pub(super) use status::status;
 
 use super::words::printable;
 use crate::proof::Difference;

@@ -138,6 +138,8 @@ pub struct Track {
     pub again_at: Option<DateTime<Utc>>,
     /// When an attempt failed last, of whatever slot.
     pub failed_at: Option<DateTime<Utc>>,
+    /// The slot of that attempt.
+    pub failed_slot: Option<DateTime<Utc>>,
     /// Why.
     pub error: Option<String>,
 }
@@ -180,6 +182,7 @@ impl Track {
         self.slot = Some(slot);
         self.running = false;
         self.failed_at = Some(now);
+        self.failed_slot = Some(slot);
         self.error = Some(error);
         let again_at = now + pause(self.attempts);
         self.again_at = Some(again_at);

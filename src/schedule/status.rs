@@ -182,7 +182,7 @@ pub fn judge(
     let facts = match facts {
         Ok(facts) => facts,
         Err(why) => {
-            status.failures = failures(record, None, now);
+            status.failures = failures(record, None);
             status.tell(ProblemKind::Unreadable, format!("the catalogue cannot be read: {why}"));
             return Ok(status);
         }
@@ -197,7 +197,7 @@ pub fn judge(
     status.last_backup_age_seconds = status.last_backup.map(|at| (now - at).num_seconds());
     let failed = status.databases.iter().any(|one| one.last_drill_result == Some("failed"));
     status.last_drill_result = status.last_drill.map(|_| if failed { "failed" } else { "passed" });
-    status.failures = failures(record, Some(facts), now);
+    status.failures = failures(record, Some(facts));
 
     let good = facts.good();
     let backup_done = |slot| good.backup_done(databases, slot, now) && !unfinished(databases, &record.backup, slot);
@@ -320,26 +320,22 @@ fn overdue(
 }
 
 /// The failed attempts that nothing has made good since.
-fn failures(record: &Record, facts: Option<&Facts>, now: DateTime<Utc>) -> Vec<Failure> {
-    let mended = |what: What, at: DateTime<Utc>, slot: Option<DateTime<Utc>>| {
-        let Some(facts) = facts else { return false };
-        match what {
-            What::Backup => {
-                let track = &record.backup;
-                track.done >= slot && slot.is_some() && slot.is_some_and(|slot| !facts.covered(slot, now).is_empty())
-                    || facts.taken.last().is_some_and(|taken| taken.started_at >= at)
-            }
-            What::Drill => facts.taken.iter().any(|taken| {
-                taken.drilled.is_some_and(|drill| drill.is_answer() && drill.started_at >= at)
-            }),
-        }
+fn failures(record: &Record, facts: Option<&Facts>) -> Vec<Failure> {
+    let since = |what: What, at: DateTime<Utc>| {
+        facts.is_some_and(|facts| {
+            facts.taken.iter().any(|taken| match what {
+                What::Backup => taken.started_at >= at,
+                What::Drill => taken.drilled.is_some_and(|drill| drill.is_answer() && drill.started_at >= at),
+            })
+        })
     };
     let of = |what: What| {
         let track = record.of(what);
-        let at = track.failed_at?;
+        let (at, slot) = (track.failed_at?, track.failed_slot);
+        let attempts = if track.slot == slot { track.attempts.max(1) } else { 1 };
+        let mended = track.done.is_some() && track.done >= slot || since(what, at);
         let error = track.error.clone().unwrap_or_default();
-        let failure = Failure { what, slot: track.slot, attempts: track.attempts.max(1), at, error };
-        (!mended(what, at, track.slot)).then_some(failure)
+        (!mended).then_some(Failure { what, slot, attempts, at, error })
     };
     What::ALL.into_iter().filter_map(of).collect()
 }

@@ -8,11 +8,13 @@ mod doctor;
 mod drill;
 mod look;
 mod restore;
+mod run;
+mod status;
 mod verify;
 
 pub(super) use look::TableSize;
 
-use super::args::{AuthCommand, BackupCommand, Cli, Command};
+use super::args::{AuthCommand, BackupCommand, Cli, Command, Global};
 use super::output::{self, Output};
 use super::places;
 use super::progress::Display;
@@ -29,6 +31,8 @@ pub(super) struct Session<'s> {
     pub(super) output: &'s Output,
     /// The progress, which must pause while something is written.
     pub(super) display: &'s Display,
+    /// What every command understands.
+    pub(super) global: &'s Global,
 }
 
 /// Runs `command`; returns the exit code.
@@ -42,6 +46,8 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
+        Command::Run(args) => run::run(args, session).await,
+        Command::Status(args) => status::status(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,

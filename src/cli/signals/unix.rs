@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM. SIGHUP keeps its meaning, so that `nohup` works.
+//! SIGINT and SIGTERM. SIGHUP keeps its meaning, so that `nohup` works, but for `pgkeep run`.
 
 use crate::cancel::Cause;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +20,22 @@ impl Signals {
             Some(()) = self.interrupt.recv() => Cause::Interrupt,
             Some(()) = self.terminate.recv() => Cause::Terminate,
             else => std::future::pending().await,
+        }
+    }
+}
+
+/// SIGHUP, which asks a daemon to read its configuration again.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }
