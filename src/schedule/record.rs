@@ -97,7 +97,8 @@ impl Record {
         json.push(b'\n');
         // Private to the user, as all temporary files of this kind are.
         let mut file = tempfile::Builder::new().prefix(".pgkeep-").tempfile_in(folder).doing(doing)?;
-        file.write_all(&json).and_then(|()| file.as_file().sync_all()).doing(doing)?;
+        // Not synced: it holds nothing that the next run cannot do without.
+        file.write_all(&json).doing(doing)?;
         file.persist(&path).map_err(|error| Error::io(doing(), error.error))?;
         Ok(())
     }
