@@ -206,10 +206,12 @@ impl Track {
         self.running = false;
     }
 
-    /// The state as the next process finds it. An attempt that never ended died with its process: the first such is
-    /// repeated at once, for computers do crash; further ones after pauses, for the job may be what brings them down.
+    /// The state as the next process finds it, which waits for nothing: who starts it again may have mended what failed. An
+    /// attempt that never ended died with its process: the first such is repeated at once, for computers do crash; further
+    /// ones after pauses, for the job may be what brings them down.
     pub fn wake(&mut self) {
         self.settled = None;
+        self.again_at = None;
         if std::mem::take(&mut self.running) {
             self.attempts = self.attempts.saturating_add(1);
             let begun_at = self.begun_at.filter(|_| self.attempts > 1);

@@ -111,13 +111,23 @@ impl Worker {
         first.map_or(Ok(()), Err)
     }
 
-    /// The catalogue of the job; `None` if none of its destinations is there yet.
+    /// The catalogue of the job; `None` where nothing could be read because one of the places is not there yet.
     async fn catalog(&self, ctx: &Context, job: &JobConfig) -> Result<Option<Catalog>> {
-        match Catalog::read(ctx, &destinations(ctx, job)?, Some(&job.name)).await {
-            Ok(catalog) => Ok(Some(catalog)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let places = destinations(ctx, job)?;
+        let error = match Catalog::read(ctx, &places, Some(&job.name)).await {
+            Ok(catalog) => return Ok(Some(catalog)),
+            Err(error) => error,
+        };
+        ctx.cancel.check()?;
+        // One that is not there yet holds nothing and can be written to: that another is away keeps no backup from it.
+        for place in &places {
+            match Catalog::read(ctx, std::slice::from_ref(place), Some(&job.name)).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(_) => {}
+                Ok(catalog) => return Ok(Some(catalog)),
+            }
         }
+        Err(error)
     }
 
     /// Copies what is missing somewhere. That it cannot be is told, and is no failure of the backup.

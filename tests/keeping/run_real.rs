@@ -120,15 +120,15 @@ fn random(limit: Duration) -> Duration {
 
 #[test]
 fn killed_and_stopped_at_random_instants_every_due_backup_exists_once() {
-    const EVERY: i64 = 4;
-    let site = Site::new("run_random", "schedule = '@every 4s'");
+    const EVERY: i64 = 6;
+    let site = Site::new("run_random", "schedule = '@every 6s'");
     let (begin, mut up, mut logs) = (Instant::now(), Vec::new(), String::new());
-    while begin.elapsed() < Duration::from_secs(60) {
+    while begin.elapsed() < Duration::from_secs(75) {
         let mut running = site.run();
         running.until_stderr("runs 1 job");
         let from = Utc::now();
         // Not to wait for something, but to strike at a random instant.
-        std::thread::sleep(random(Duration::from_secs(16)));
+        std::thread::sleep(random(Duration::from_secs(25)));
         let to = Utc::now();
         if random(Duration::from_secs(1)).as_millis() % 2 == 0 {
             running.kill(Signal::SIGKILL);
@@ -290,7 +290,7 @@ fn a_new_configuration_is_read_on_sighup_and_a_wrong_one_is_not() {
     site.configure("schedule = 'whenever'");
     running.kill(Signal::SIGHUP);
     running.until_stderr("error: the configuration was not read again, the old one goes on");
-    assert!(running.stderr().contains("is no schedule"), "{}", running.stderr());
+    assert!(running.stderr().contains("whenever"), "{}", running.stderr());
     site.configure("");
     running.kill(Signal::SIGHUP);
     running.until_stderr("no job has a schedule");
@@ -344,7 +344,7 @@ fn a_service_manager_hears_everything() {
 #[test]
 fn what_fails_is_tried_again_and_told_by_status() {
     let site = Site::new("run_fails", "schedule = '0 2 * * *'");
-    let away = format!("{}&connect_timeout=2", site.server.url("no_such_database"));
+    let away = site.server.url("no_such_database");
     let mut running = site.pgkeep(["run", "--log", "json"]).env("SHOP_URL", away).spawn();
     running.until_stderr("\"event\":\"failed\"");
     let outcome = stop(running, Signal::SIGTERM);
