@@ -113,13 +113,11 @@ fn due(text: &str) -> Result<Due, String> {
         return every(&words.collect::<Vec<_>>().join(" ")).map(Due::Every);
     }
     let known = NICKNAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(first));
-    match (known, words.next()) {
-        (Some((_, fields)), None) => calendar(fields).map(Due::Calendar),
-        _ => {
-            let names = NICKNAMES.map(|(name, _)| name).join(", ");
-            Err(format!("the only words are {names}, and {EVERY} with a duration"))
-        }
+    if let (Some((_, fields)), None) = (known, words.next()) {
+        return calendar(fields).map(Due::Calendar);
     }
+    let names = NICKNAMES.map(|(name, _)| name).join(", ");
+    Err(format!("the only words are {names}, and {EVERY} with a duration"))
 }
 
 fn every(text: &str) -> Result<Duration, String> {
@@ -208,7 +206,7 @@ mod tests {
             "5-50/5 * * * *",
             "@daily",
             "@Weekly",
-            "*/2,7 5-7,sun * * fri,5-7",
+            "*/2,7 5-7,9 * * sun,5-7",
             "0 0 29 2 *",
             "0 0 30 2 mon",
             "0 0 30-31 2,3 *",

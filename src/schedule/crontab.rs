@@ -75,7 +75,7 @@ impl Crontab {
     pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.rule {
             Rule::Every(every) => multiple(instant.timestamp().div_euclid(*every) + 1, *every),
-            Rule::Reached(times) => self.reached(times.after(self.furthest(second(instant)?)?)?),
+            Rule::Reached(times) => times.after(self.furthest(second(instant)?)?).map(|time| self.reached(time)),
             Rule::Shown(times) => self.shown_from(times, second(instant)? + SECOND),
         }
     }
@@ -84,7 +84,7 @@ impl Crontab {
     pub fn last_at_or_before(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.rule {
             Rule::Every(every) => multiple(instant.timestamp().div_euclid(*every), *every),
-            Rule::Reached(times) => self.reached(times.at_or_before(self.furthest(second(instant)?)?)?),
+            Rule::Reached(times) => times.at_or_before(self.furthest(second(instant)?)?).map(|time| self.reached(time)),
             Rule::Shown(times) => self.shown_until(times, second(instant)?),
         }
     }
@@ -125,12 +125,12 @@ impl Crontab {
     }
 
     /// When the clock first shows `time` or, where it skips that, a later one.
-    fn reached(&self, time: NaiveDateTime) -> Option<DateTime<Utc>> {
+    fn reached(&self, time: NaiveDateTime) -> DateTime<Utc> {
         if let Some(first) = self.zone.from_local_datetime(&time).earliest() {
-            return Some(first.to_utc());
+            return first.to_utc();
         }
         let time = time.and_utc();
-        Some(first(time - OFFSET, time + OFFSET, |instant| self.local(instant) >= time.naive_utc()))
+        first(time - OFFSET, time + OFFSET, |instant| self.local(instant) >= time.naive_utc())
     }
 
     /// The latest time that the clock has shown until `instant`: after it was set back, more than it shows now.
