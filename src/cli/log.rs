@@ -5,7 +5,7 @@ use super::voice;
 use super::words::{bytes, counted, printable, seconds};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::ops::{BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, DrillOutcome};
+use crate::ops::{BackupOutcome, BackupStatus, CopyOutcome, DrillOutcome};
 use crate::schedule::{Listener, News, What, Why};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -278,14 +278,11 @@ fn stored(outcome: &BackupOutcome) -> Vec<Line> {
 
 fn copied(outcome: &CopyOutcome) -> Line {
     let id = &outcome.id;
-    let (level, message) = match (&outcome.error, outcome.status) {
-        (Some(error), _) => {
-            (Level::Warning, format!("backup {id} is still missing in {}: {error}", outcome.to))
-        }
-        (None, CopyStatus::Copied | CopyStatus::There | CopyStatus::Failed) => {
-            let from = outcome.from.as_deref().unwrap_or("another destination");
-            (Level::Info, format!("backup {id}, missing in {}, was copied from {from}", outcome.to))
-        }
+    let (level, message) = if let Some(error) = &outcome.error {
+        (Level::Warning, format!("backup {id} is still missing in {}: {error}", outcome.to))
+    } else {
+        let from = outcome.from.as_deref().unwrap_or("another destination");
+        (Level::Info, format!("backup {id}, missing in {}, was copied from {from}", outcome.to))
     };
     let fields = json!({
         "backup": id, "database": outcome.database, "from": outcome.from, "to": outcome.to,

@@ -80,8 +80,7 @@ impl<R: Runner> Attempt<R> {
         match self.what {
             What::Backup => {
                 // Which databases there are is not known here: that it was begun and not finished is.
-                let unfinished =
-                    job.databases == crate::config::Databases::All && self.track.is_unfinished(slot);
+                let unfinished = job.databases == crate::config::Databases::All && self.track.is_unfinished(slot);
                 if facts.backup_done(&job.databases, slot, now) && !unfinished {
                     return Ok(());
                 }

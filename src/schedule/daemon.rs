@@ -149,7 +149,9 @@ impl<R: Runner + 'static> Daemon<R> {
                 Record::new(&name)
             });
             let mut job = Job { config, tables, record, running: None, told: None, gone: false };
-            What::ALL.into_iter().for_each(|what| job.record.of_mut(what).wake());
+            for what in What::ALL {
+                job.record.of_mut(what).wake();
+            }
             self.jobs.insert(name, job);
         }
         self.jobs.retain(|_, job| !job.gone || job.running.is_some());

@@ -56,14 +56,17 @@ impl fmt::Display for What {
     }
 }
 
+/// The newest slot that has come, and the next one.
+type Window = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// The slots of one job's backups or drills.
 #[derive(Debug, Clone)]
 pub struct Timetable {
     job: String,
     crontab: Crontab,
     jitter: Duration,
-    /// The newest slot that has come and the next one, which hold until that comes or the clock goes back.
-    window: Option<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>,
+    /// Holds until the next slot comes or the clock goes back.
+    window: Option<Window>,
 }
 
 impl Timetable {
@@ -75,9 +78,7 @@ impl Timetable {
 
     /// The newest slot that has come at `now`, and the next one.
     pub fn around(&mut self, now: DateTime<Utc>) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        let holds = |(last, next): &(Option<DateTime<Utc>>, Option<DateTime<Utc>>)| {
-            last.is_some_and(|last| last <= now) && next.is_some_and(|next| now < next)
-        };
+        let holds = |(last, next): &Window| last.is_some_and(|last| last <= now) && next.is_some_and(|next| now < next);
         match self.window.filter(holds) {
             Some(window) => window,
             None => *self.window.insert((self.crontab.last_at_or_before(now), self.crontab.next_after(now))),

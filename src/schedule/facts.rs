@@ -131,9 +131,9 @@ impl Facts {
     /// The databases among `databases` that no drill since `slot` has judged.
     pub fn undrilled(&self, databases: &Databases, slot: DateTime<Utc>, now: DateTime<Utc>) -> Vec<&Taken> {
         let judged = |taken: &Taken| {
-            taken.drilled.is_some_and(|drill| {
-                drill.is_answer() && slot <= drill.started_at && drill.started_at <= now + SKEW
-            })
+            taken
+                .drilled
+                .is_some_and(|drill| drill.is_answer() && slot <= drill.started_at && drill.started_at <= now + SKEW)
         };
         let drilled: BTreeSet<&str> =
             self.taken.iter().filter(|taken| judged(taken)).map(|taken| taken.database.as_str()).collect();

@@ -65,9 +65,8 @@ impl Record {
         };
         let mut json = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut json).doing(doing)?;
-        let damaged = |why: String| {
-            Error::new(ErrorKind::Damaged, format!("{} is damaged and ignored: {why}", path.display()))
-        };
+        let damaged =
+            |why: String| Error::new(ErrorKind::Damaged, format!("{} is damaged and ignored: {why}", path.display()));
         let record: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         if record.format != FORMAT || record.job != job {
             return Err(damaged(format!("it is of job {:?} in format {}", record.job, record.format)));

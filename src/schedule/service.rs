@@ -116,7 +116,8 @@ fn monotonic() -> String {
     String::new()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::ffi::OsString;

@@ -24,7 +24,9 @@ pub fn lock_scheduler(state_dir: &Path) -> Result<lock::Lock> {
         if error.kind() != ErrorKind::Locked {
             return error;
         }
-        error.hint("one pgkeep run takes care of all jobs; for a second one with other jobs set state_dir to another folder")
+        error.hint(
+            "one pgkeep run takes care of all jobs; for a second one with other jobs set state_dir to another folder",
+        )
     })
 }
 
@@ -229,10 +231,15 @@ pub fn judge(
             told.push((ProblemKind::DrillFailed, format!("the newest drill of database {} failed", one.database)));
         }
         if one.newest_is_damaged {
-            told.push((ProblemKind::BackupDamaged, format!("the newest backup of database {} is damaged", one.database)));
+            told.push((
+                ProblemKind::BackupDamaged,
+                format!("the newest backup of database {} is damaged", one.database),
+            ));
         }
     }
-    told.into_iter().for_each(|(kind, message)| status.tell(kind, message));
+    for (kind, message) in told {
+        status.tell(kind, message);
+    }
     Ok(status)
 }
 

@@ -147,7 +147,8 @@ impl Worker {
                 }
             }
             Err(error) => {
-                let warning = format!("missing copies could not be made, the next run tries again: {}", error.one_line());
+                let warning =
+                    format!("missing copies could not be made, the next run tries again: {}", error.one_line());
                 self.listener.tell(Some(&job.name), &News::Warning(&warning));
             }
         }
@@ -165,9 +166,7 @@ pub(super) fn destinations(ctx: &Context, job: &JobConfig) -> Result<Vec<Destina
 async fn apart(work: impl AsyncFnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Handle::current();
     let joined = tokio::task::spawn_blocking(move || runtime.block_on(work())).await;
-    joined.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Failed, "the work ended unexpectedly").caused_by(error))
-    })
+    joined.unwrap_or_else(|error| Err(Error::new(ErrorKind::Failed, "the work ended unexpectedly").caused_by(error)))
 }
 
 #[async_trait]

@@ -8,9 +8,7 @@ use pgkeep::catalogue::DrillResult;
 use pgkeep::clock::Clock;
 use pgkeep::config::{Config, JobConfig};
 use pgkeep::error::{Error, ErrorKind, Result};
-use pgkeep::schedule::{
-    Crontab, Daemon, Drilled, Facts, Listener, News, Runner, Service, Surroundings, Taken, What,
-};
+use pgkeep::schedule::{Crontab, Daemon, Drilled, Facts, Listener, News, Runner, Service, Surroundings, Taken, What};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -349,7 +347,8 @@ async fn a_month(base: &str, seed: u64) {
                 continue;
             }
             certain += 1;
-            let story: Vec<_> = world.news.iter().filter(|(at, _)| slot <= at && *at <= *next + TimeDelta::hours(1)).collect();
+            let story: Vec<_> =
+                world.news.iter().filter(|(at, _)| slot <= at && *at <= *next + TimeDelta::hours(1)).collect();
             assert_eq!(counts.get(&(job.clone(), *slot)), Some(&1), "{job}, slot {slot}, next {next}: {story:#?}");
         }
         // A long way without any means that something was forgotten for good.

@@ -61,9 +61,7 @@ impl Site {
         if !folder.exists() {
             return Vec::new();
         }
-        let read = |dir: PathBuf| {
-            serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap()
-        };
+        let read = |dir: PathBuf| serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
         let mut all: Vec<Value> = backup_dirs(folder).into_iter().map(read).collect();
         all.sort_by_key(|manifest| time(manifest, "started_at"));
         all
@@ -411,10 +409,14 @@ fn status_tells_damage_and_a_catalogue_that_cannot_be_read_apart() {
     site.pgkeep(["backup", "now", "shop"]).ok();
     let office = site.home.path().join("office");
     let found = site.pgkeep(["status", "--at"]).arg(&office).json();
-    assert_eq!((&found["jobs"][0]["job"], found["jobs"][0]["databases"].as_array().unwrap().len()), (&"shop".into(), 1));
+    assert_eq!(
+        (&found["jobs"][0]["job"], found["jobs"][0]["databases"].as_array().unwrap().len()),
+        (&"shop".into(), 1)
+    );
     let [dir] = backup_dirs(&office).try_into().unwrap();
     let data = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let data = data.into_iter().find(|path| path.to_string_lossy().ends_with(".sql.gz") && !path.ends_with("globals.sql.gz"));
+    let data =
+        data.into_iter().find(|path| path.to_string_lossy().ends_with(".sql.gz") && !path.ends_with("globals.sql.gz"));
     std::fs::write(data.unwrap(), "damage").unwrap();
     site.pgkeep(["backup", "verify", "--all"]).fails(4);
     let told = site.pgkeep(["status", "--check"]).fails(4);
