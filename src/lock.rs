@@ -47,6 +47,11 @@ struct Holder {
 /// Takes the lock `name` (a job's) in the state folder `state_dir`, for `what` is being done, e.g. `backup`. Waits for
 /// nobody: fails with kind `Locked` and the holder's pid and start time if another run has it.
 pub fn acquire(state_dir: &Path, name: &str, what: &str) -> Result<Lock> {
+    acquire_for(state_dir, name, &format!("job {name}"), what)
+}
+
+/// As [`acquire`], for a lock that is no job's: `subject` is what errors say is locked.
+pub fn acquire_for(state_dir: &Path, name: &str, subject: &str, what: &str) -> Result<Lock> {
     let folder = state_dir.join("locks");
     let mut builder = DirBuilder::new();
     private_folder(builder.recursive(true));
@@ -70,7 +75,7 @@ pub fn acquire(state_dir: &Path, name: &str, what: &str) -> Result<Lock> {
         let holder = read_note(&note);
         let certain = holder.is_some() && holder == before;
         if certain || attempt >= ATTEMPTS {
-            return Err(locked(name, holder.filter(|_| certain).as_ref()));
+            return Err(locked(subject, holder.filter(|_| certain).as_ref()));
         }
         before = holder;
         std::thread::sleep(PAUSE);
@@ -91,12 +96,34 @@ pub fn acquire(state_dir: &Path, name: &str, what: &str) -> Result<Lock> {
     Ok(Lock { file, note })
 }
 
-fn locked(name: &str, holder: Option<&Holder>) -> Error {
+/// Whether a process holds the lock `name`: `None` if none does, else what it says about itself, as far as that can be
+/// read. Looks only, and keeps nobody from taking it for longer than it takes to look.
+pub fn holder(state_dir: &Path, name: &str) -> Result<Option<String>> {
+    let path = state_dir.join("locks").join(format!("{}.lock", encode(name)));
+    let doing = || format!("cannot look at {}", path.display());
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.doing(doing)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => {
+            file.unlock().doing(doing)?;
+            Ok(None)
+        }
+        Err(TryLockError::Error(source)) => Err(Error::io(doing(), source)),
+        Err(TryLockError::WouldBlock) => {
+            let described = |Holder { pid, started_at, .. }| format!("pid {pid}, since {started_at}");
+            Ok(Some(read_note(&note_beside(&path)).map(described).unwrap_or_default()))
+        }
+    }
+}
+
+fn locked(subject: &str, holder: Option<&Holder>) -> Error {
     let message = match holder {
         Some(Holder { pid, started_at, what }) => {
-            format!("job {name} is locked by another run: {what}, pid {pid}, since {started_at}")
+            format!("{subject} is locked by another run: {what}, pid {pid}, since {started_at}")
         }
-        None => format!("job {name} is locked by another run"),
+        None => format!("{subject} is locked by another run"),
     };
     Error::new(ErrorKind::Locked, message).hint("wait until that run ends, or stop it; its lock ends with it")
 }
@@ -193,7 +220,10 @@ mod tests {
     #[test]
     fn a_second_run_is_told_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path(), "zenzspa").unwrap(), None);
         let lock = acquire(dir.path(), "zenzspa", "backup").unwrap();
+        let held = holder(dir.path(), "zenzspa").unwrap().unwrap();
+        assert!(held.contains(&format!("pid {}", std::process::id())), "{held}");
         let error = acquire(dir.path(), "zenzspa", "drill").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Locked);
         let said = error.to_string();

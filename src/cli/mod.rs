@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod exit;
+mod log;
 mod output;
 mod places;
 mod progress;
@@ -66,7 +67,9 @@ fn run(cli: &Cli, output: &Output) -> Result<u8> {
         return commands::completions(shell);
     }
     let config = load(&cli.global)?;
-    for warning in &config.warnings {
+    // A daemon's stderr is its log, which has a form of its own.
+    let logs = matches!(cli.command, Command::Run(_));
+    for warning in config.warnings.iter().filter(|_| !logs) {
         voice::warn(warning);
     }
     let display = Arc::new(Display::new(cli.global.quiet));
@@ -83,8 +86,9 @@ fn run(cli: &Cli, output: &Output) -> Result<u8> {
         .build()
         .doing(|| "cannot start the threads of pgkeep".to_owned())?;
     let code = runtime.block_on(async {
-        signals::listen(cancel)?;
-        commands::run(cli, &commands::Session { ctx: &ctx, output, display: &display }).await
+        signals::listen(cancel, logs)?;
+        let session = commands::Session { ctx: &ctx, output, display: &display, global: &cli.global };
+        commands::run(&cli.command, &session).await
     });
     display.end();
     runtime.shutdown_timeout(WIND_DOWN);

@@ -57,9 +57,27 @@ fn is_for_a_child(cause: Cause) -> bool {
         }
     }
 }
+use tokio::sync::mpsc;
 
-/// Listens from now on, in the runtime that is entered.
-pub(super) fn listen(cancel: Cancel) -> Result<()> {
+/// Messages for each time that the user asks for the configuration to be read again: SIGHUP, where there is such a thing.
+/// In the runtime that is entered.
+pub(super) fn reloads() -> Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut hangups = os::Hangups::new().doing(|| "cannot listen to signals".to_owned())?;
+    tokio::spawn(async move {
+        loop {
+            hangups.next().await;
+            // One that is still waiting will do for both.
+            if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// Listens from now on, in the runtime that is entered; says so on stderr unless somebody else does.
+pub(super) fn listen(cancel: Cancel, silent: bool) -> Result<()> {
     let mut signals = os::Signals::new().doing(|| "cannot listen to signals".to_owned())?;
     tokio::spawn(async move {
         let cause = loop {
@@ -68,10 +86,12 @@ pub(super) fn listen(cancel: Cancel) -> Result<()> {
                 break cause;
             }
         };
-        super::voice::stderr(match cause {
-            Cause::Interrupt => "interrupted: stopping, once more to stop at once\n",
-            Cause::Terminate => "terminated: stopping\n",
-        });
+        if !silent {
+            super::voice::stderr(match cause {
+                Cause::Interrupt => "interrupted: stopping, once more to stop at once\n",
+                Cause::Terminate => "terminated: stopping\n",
+            });
+        }
         cancel.cancel(cause);
         // The children die with this process: the guard sees to it.
         std::process::exit(match signals.next().await {

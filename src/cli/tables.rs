@@ -4,11 +4,13 @@ mod backups;
 mod doctor;
 mod keeping;
 mod proofs;
+mod status;
 
 pub(super) use backups::{adopted, backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
 pub(super) use proofs::{drilled, restored, verified};
+pub(super) use status::status;
 
 use super::words::printable;
 use crate::proof::Difference;

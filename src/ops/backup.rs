@@ -168,6 +168,22 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     Ok(outcomes)
 }
 
+/// The databases of `request` by name, where it does not leave them to the connection string: the server knows which
+/// ones "all" are.
+pub async fn databases_of(ctx: &Context, request: &BackupRequest) -> Result<Vec<String>> {
+    match &request.databases {
+        Databases::FromUrl => Ok(Vec::new()),
+        Databases::Named(names) => Ok(names.clone()),
+        Databases::All => {
+            let programs = find_newest_clients(&ctx.search(request.bin_dir.as_deref()))?;
+            let client = Client::new(request.connection.clone(), programs, ctx.temp_dir())?;
+            let mut names = databases(&client, &ctx.cancel).await?;
+            names.retain(|name| !request.exclude_databases.contains(name));
+            Ok(names)
+        }
+    }
+}
+
 fn first_of(client: &Client, names: &[String]) -> Client {
     names.first().map_or_else(|| client.clone(), |name| client.with_database(name))
 }

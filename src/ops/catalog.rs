@@ -239,6 +239,16 @@ impl Backup {
         candidate(&self.manifest, self.verified.as_ref(), drilled, self.pin.as_ref())
     }
 
+    /// Its newest verification at any destination that was read.
+    pub fn verified(&self) -> Option<&VerifyReceipt> {
+        self.verified.as_ref()
+    }
+
+    /// Its newest drill.
+    pub fn drilled(&self) -> Option<&DrillReceipt> {
+        self.drilled.as_ref()
+    }
+
     fn entry(&self) -> Entry {
         Entry { manifest: self.manifest.clone(), verified: None, drilled: None, pin: None }
     }

@@ -13,7 +13,7 @@ use super::{Backup, Context};
 use crate::catalogue::{
     CheckOutcome, DrillReceipt, DrillResult, FileKind, Manifest, PhaseSeconds, RECEIPT_FORMAT, write_drill_receipt,
 };
-use crate::config::Check;
+use crate::config::{Check, JobConfig, Scratch};
 use crate::destination::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
@@ -24,7 +24,7 @@ use crate::postgres::{
 };
 use crate::process::host_name;
 use crate::proof::Comparison;
-use crate::restore::{Missing, Scratch, analyze, create_database, missing_in_target, sweep_databases};
+use crate::restore::{self, Missing, analyze, create_database, missing_in_target, sweep_databases};
 use crate::script::{Omit, literal, quote_identifier};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +46,31 @@ pub struct DrillRequest {
     pub max_duration: Option<Duration>,
     /// The only folder in which programs are looked for.
     pub bin_dir: Option<PathBuf>,
+}
+
+impl DrillRequest {
+    /// The drill of a configured job; of none the default one. `given` says where instead of the job.
+    pub fn for_job(job: Option<&JobConfig>, given: Option<Option<Connection>>) -> Result<Self> {
+        let config = job.and_then(|job| job.drill.as_ref());
+        let server = match (given, config.map(|config| &config.scratch)) {
+            (Some(given), _) => given,
+            (None, Some(Scratch::Server(url))) => {
+                let connection = url.resolve().and_then(|url| Connection::parse(&url));
+                // The backup has nothing to do with it.
+                Some(connection.map_err(|error| {
+                    Error::new(ErrorKind::CouldNotRun, "the drill's scratch server is not known").caused_by(error)
+                })?)
+            }
+            (None, Some(Scratch::Ephemeral) | None) => None,
+        };
+        Ok(Self {
+            server,
+            keep_scratch: false,
+            checks: config.map(|config| config.checks.clone()).unwrap_or_default(),
+            max_duration: config.and_then(|config| config.max_duration),
+            bin_dir: job.and_then(|job| job.bin_dir.clone()),
+        })
+    }
 }
 
 /// What a drill has come to so far.
@@ -384,7 +409,7 @@ impl Drill<'_> {
         run
     }
 
-    async fn finish_server(&self, maintenance: &Client, scratch: &Scratch, findings: &mut Findings) {
+    async fn finish_server(&self, maintenance: &Client, scratch: &restore::Scratch, findings: &mut Findings) {
         self.ctx.phase(Phase::Clean, 0);
         // Also when cancelled: neither must be cancelled with it.
         let cancel = crate::cancel::Cancel::new();

@@ -29,7 +29,7 @@ mod verify;
 
 pub use adopt::{AdoptRequest, adopt};
 pub use auth::{Asked, AuthOutcome, AuthRequest, auth_file, auth_gdrive};
-pub use backup::{BackupRequest, backup};
+pub use backup::{BackupRequest, backup, databases_of};
 pub use catalog::{Backup, Catalog, nearest_first, open_destination};
 pub use check::contents;
 pub use context::Context;
@@ -39,9 +39,9 @@ pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
-    AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome, ListedBackup,
-    PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome, VerifyOutcome,
-    VerifyStatus,
+    AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,
+    ListedBackup, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome,
+    VerifyOutcome, VerifyStatus,
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};

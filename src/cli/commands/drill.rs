@@ -3,7 +3,6 @@
 use super::{Session, nothing, problem_text};
 use crate::cli::args::DrillArgs;
 use crate::cli::{exit, places, tables, voice};
-use crate::config::{DrillConfig, JobConfig, Scratch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, Backup, Catalog, DrillOutcome, DrillRequest};
 use crate::postgres::Connection;
@@ -124,25 +123,7 @@ async fn one_drill(
     session: &Session<'_>,
 ) -> Result<DrillOutcome> {
     let job = session.ctx.config.jobs.get(&backup.manifest.job);
-    let config: Option<&DrillConfig> = job.and_then(|job| job.drill.as_ref());
-    let server = match (given, config.map(|config| &config.scratch)) {
-        (Some(given), _) => given.clone(),
-        (None, Some(Scratch::Server(url))) => {
-            let connection = url.resolve().and_then(|url| Connection::parse(&url));
-            // The backup has nothing to do with it.
-            Some(connection.map_err(|error| {
-                Error::new(ErrorKind::CouldNotRun, "the drill's scratch server is not known").caused_by(error)
-            })?)
-        }
-        (None, Some(Scratch::Ephemeral) | None) => None,
-    };
-    let request = DrillRequest {
-        server,
-        keep_scratch,
-        checks: config.map(|config| config.checks.clone()).unwrap_or_default(),
-        max_duration: config.and_then(|config| config.max_duration),
-        bin_dir: job.and_then(|job: &JobConfig| job.bin_dir.clone()),
-    };
+    let request = DrillRequest { keep_scratch, ..DrillRequest::for_job(job, given.cloned())? };
     ops::drill(session.ctx, backup, &request).await
 }
 

@@ -1,7 +1,7 @@
 //! `pgkeep guard`: a backup, then the user's command, and if that fails the line that brings the database back.
 
 use super::Session;
-use super::backup::{ad_hoc, duration, check_label};
+use super::backup::{ad_hoc, check_label, keep};
 use crate::cli::args::{Global, GuardArgs};
 use crate::cli::{exit, places, signals, tables, voice};
 use crate::config::{JobConfig, SecretRef};
@@ -23,7 +23,8 @@ const LONGEST_NAME: usize = 63;
 /// Takes a backup that retention keeps, runs the command, and hands its exit code on. Without a backup nothing is run.
 ///
 /// Standard output belongs to the command; with `--json` the document does, and the command's goes to stderr.
-pub(super) async fn guard(args: &GuardArgs, global: &Global, session: &Session<'_>) -> Result<u8> {
+pub(super) async fn guard(args: &GuardArgs, session: &Session<'_>) -> Result<u8> {
+    let global = session.global;
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Error::new(ErrorKind::Usage, "no command is given").hint("write it at the end, after --"));
     };
@@ -86,7 +87,7 @@ fn request(args: &GuardArgs, program: &OsString, session: &Session<'_>) -> Resul
         }
         None => ad_hoc(args.url.database_url.as_ref(), to, session)?,
     };
-    request.keep_for = args.keep.as_deref().map(duration).transpose()?;
+    request.keep_for = args.keep.as_deref().map(keep).transpose()?;
     request.pinned = request.keep_for.is_none();
     let name = Path::new(program).file_name().unwrap_or(program);
     let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();

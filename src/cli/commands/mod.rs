@@ -11,12 +11,14 @@ mod guard;
 mod keep;
 mod look;
 mod restore;
+mod run;
 mod service;
+mod status;
 mod verify;
 
 pub(super) use look::TableSize;
 
-use super::args::{AuthCommand, BackupCommand, Cli, Command, ServiceCommand};
+use super::args::{AuthCommand, BackupCommand, Cli, Command, Global, ServiceCommand};
 use super::output::{self, Output};
 use super::places;
 use super::progress::Display;
@@ -33,11 +35,13 @@ pub(super) struct Session<'s> {
     pub(super) output: &'s Output,
     /// The progress, which must pause while something is written.
     pub(super) display: &'s Display,
+    /// What every command understands.
+    pub(super) global: &'s Global,
 }
 
-/// Runs the command of `cli`; returns the exit code.
-pub(super) async fn run(cli: &Cli, session: &Session<'_>) -> Result<u8> {
-    match &cli.command {
+/// Runs `command`; returns the exit code.
+pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> {
+    match command {
         Command::Backup(BackupCommand::Now(args)) => backup::now(args, session).await,
         Command::Backup(BackupCommand::List(args)) => look::list(args, session).await,
         Command::Backup(BackupCommand::Show(args)) => look::show(args, session).await,
@@ -47,10 +51,12 @@ pub(super) async fn run(cli: &Cli, session: &Session<'_>) -> Result<u8> {
         Command::Backup(BackupCommand::Prune(args)) => keep::prune(args, session).await,
         Command::Backup(BackupCommand::Pin(args)) => keep::pin(args, true, session).await,
         Command::Backup(BackupCommand::Unpin(args)) => keep::pin(args, false, session).await,
-        Command::Guard(args) => guard::guard(args, &cli.global, session).await,
+        Command::Guard(args) => guard::guard(args, session).await,
         Command::Backup(BackupCommand::Adopt(args)) => adopt::adopt(args, session).await,
         Command::Restore(args) => restore::restore(args, session).await,
         Command::Drill(args) => drill::drill(args, session).await,
+        Command::Run(args) => run::run(args, session).await,
+        Command::Status(args) => status::status(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,

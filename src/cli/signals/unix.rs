@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM. SIGHUP keeps its meaning, so that `nohup` works.
+//! SIGINT and SIGTERM. SIGHUP keeps its meaning, so that `nohup` works, but for `pgkeep run`.
 
 use crate::cancel::Cause;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,5 +28,21 @@ impl Signals {
 pub(super) fn terminate(pid: u32) {
     if let Ok(pid) = i32::try_from(pid) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
+}
+
+/// SIGHUP, which asks a daemon to read its configuration again.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -32,3 +32,19 @@ impl Signals {
 
 /// A console tells all of its programs to stop by itself.
 pub(super) fn terminate(_pid: u32) {}
+
+/// Windows has nothing that asks a program to read its configuration again.
+pub(super) struct Hangups;
+
+impl Hangups {
+    #[allow(clippy::unnecessary_wraps)]
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for ever.
+    #[allow(clippy::unused_async)]
+    pub(super) async fn next(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
