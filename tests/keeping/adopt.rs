@@ -104,7 +104,9 @@ impl Old {
             .try_into()
             .unwrap();
         let text = std::fs::read_to_string(dir.join("RESTORE.txt")).unwrap();
-        let steps: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        // One index of tests/sql/hard.sql cannot be analyzed, in its source neither.
+        let steps = text.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.contains("ANALYZE"));
+        let steps: Vec<&str> = steps.collect();
         let steps = steps.join("\n").replace("restored", &restored);
         shell(self.server, &dir, &format!("set -e\n{steps}"));
         assert_same(&expected, &self.server.pg_dump(&restored, []));
