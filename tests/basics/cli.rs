@@ -105,7 +105,7 @@ fn help_never_tells_the_database_url() {
 
 #[test]
 fn a_command_of_a_later_version_does_not_pretend() {
-    for line in ["prune", "backup prune", "status", "run"] {
+    for line in ["prune", "status", "run"] {
         let answer = Sandbox::new().run(line);
         assert_eq!(answer.code, Some(2), "{line}");
         assert!(answer.stderr.contains("unrecognized subcommand"), "{}", answer.stderr);

@@ -104,7 +104,9 @@ impl Old {
             .try_into()
             .unwrap();
         let text = std::fs::read_to_string(dir.join("RESTORE.txt")).unwrap();
-        let steps: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        // One index of tests/sql/hard.sql cannot be analyzed, in its source neither.
+        let steps = text.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.contains("ANALYZE"));
+        let steps: Vec<&str> = steps.collect();
         let steps = steps.join("\n").replace("restored", &restored);
         shell(self.server, &dir, &format!("set -e\n{steps}"));
         assert_same(&expected, &self.server.pg_dump(&restored, []));
@@ -164,6 +166,8 @@ fn every_format(major: u32) {
     for (name, bytes) in files {
         let backup = adopted(&old, &old.file(name, &bytes));
         old.is_like_any_other(backup["id"].as_str().unwrap());
+        // Both archives tell the second in which they were made, and may be of the same.
+        std::fs::remove_dir_all(old.backups()).unwrap();
     }
 }
 
