@@ -23,7 +23,7 @@ mod upload;
 pub use consent::{App, DriveFolder, Endpoints, Permission, Waiting, check_place};
 
 use super::service::{Finding, Service};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::config::DriveConfig;
 use crate::error::{Error, ErrorKind, Result};
 use api::{Api, GOOGLE, http_client};
@@ -149,6 +149,10 @@ impl Service for Drive {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.publisher().await?.tree.list(prefix).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.publisher().await?.tree.list_one(folder).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -81,7 +81,7 @@ pub struct Object {
 /// What lies directly in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Children {
-    /// The folders in it that hold anything, in order.
+    /// The folders in it, in order: all that hold anything, and perhaps some that hold nothing, or only what is hidden.
     pub folders: Vec<Key>,
     /// The objects in it, in order.
     pub objects: Vec<Object>,
@@ -177,8 +177,8 @@ pub trait Destination: Send + Sync {
         Ok(Children::of(folder, self.list(folder).await?))
     }
 
-    /// Until when the service refuses to delete `key`, whoever asks; `None` where it does not refuse. `NotFound` where
-    /// there is no such object.
+    /// Until when the service refuses to delete `key` for good, without a special right; `None` where it does not refuse, or
+    /// does not tell. [`DateTime::MAX_UTC`] stands for a hold without an end. `NotFound` where there is no such object.
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         let _ = key;
         Ok(None)

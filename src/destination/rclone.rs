@@ -17,7 +17,7 @@ use self::place::Place;
 use self::upload::RcloneUpload;
 use super::remains::temp_name;
 use super::service::{Finding, Service};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::config::RcloneConfig;
 use crate::error::Result;
 use async_trait::async_trait;
@@ -91,6 +91,10 @@ impl Service for Rclone {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.place().await?.list(prefix).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.place().await?.children(folder).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
