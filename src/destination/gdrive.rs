@@ -30,6 +30,7 @@ use api::{Api, GOOGLE, http_client};
 use async_trait::async_trait;
 use auth::Tokens;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use files::Files;
 use publish::Publisher;
 use std::ops::Range;
@@ -161,6 +162,11 @@ impl Service for Drive {
 
     fn pace(&self) -> Pace {
         Pace { bytes: 8 << 20, at_once: 2 }
+    }
+
+    /// Searches lag behind, by minutes at times.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::hours(1)
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

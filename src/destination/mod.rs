@@ -55,6 +55,7 @@ pub use memory::Memory;
 pub use mirrored::{Admission, Mirrored};
 pub use pieces::Pieces;
 pub use rclone::Rclone;
+pub(crate) use remains::{RECEIPT_FOLDERS, change_name, changed_by, index_name, is_index, is_old};
 pub use remains::{MANIFEST_NAME, is_receipt_of};
 pub use remote::Remote;
 pub use retrying::Retrying;
@@ -64,7 +65,7 @@ pub use service::{Finding, Service, Unfinished, Verdict};
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 
 /// An object at a destination.
@@ -196,6 +197,11 @@ pub trait Destination: Send + Sync {
     /// How large files are best read from here. What is asked for stays in memory until it is used.
     fn pace(&self) -> Pace {
         Pace::default()
+    }
+
+    /// For how long listings may leave out what was just stored, or name what was just deleted.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::zero()
     }
 
     /// What can be found out about the place besides what its operations show: what the service supports, free space,

@@ -22,6 +22,7 @@ use crate::config::RcloneConfig;
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -104,6 +105,11 @@ impl Service for Rclone {
     /// Each read is a process and a connection of its own, so it should be worth it.
     fn pace(&self) -> Pace {
         Pace { bytes: 32 << 20, at_once: 2 }
+    }
+
+    /// Nobody knows what is behind rclone: some of its services' listings lag.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::hours(1)
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

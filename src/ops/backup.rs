@@ -1,5 +1,6 @@
 //! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
 
+use super::consolidate::{consolidate_at, database_of};
 use super::dump::dump_packed;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
@@ -144,6 +145,11 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     let mut outcomes = Vec::new();
     for client in clients {
         let outcome = Run { ctx, request, client, destinations: &destinations }.run().await;
+        let stored = |at: &&Arc<dyn Destination>| {
+            outcome.destinations.iter().any(|done| done.name == at.name() && done.status == BackupStatus::Stored)
+        };
+        let database = database_of(&outcome.job, &outcome.database);
+        consolidate_at(ctx, destinations.iter().filter(stored), &database).await;
         outcomes.push(outcome);
         if ctx.cancel.is_cancelled() {
             break;

@@ -118,7 +118,7 @@ async fn a_backup_exists_only_once_it_is_published() {
     draft.publish(&CompletedBackup::new(sample()).unwrap()).await.unwrap();
     let listing = list(&destination, None).await.unwrap();
     assert!(listing.problems.is_empty());
-    assert_eq!(listing.entries, [Entry { manifest: sample(), verified: None, drilled: None }]);
+    assert_eq!(listing.entries, [Entry { manifest: sample(), verified: None, drilled: None, indexed: false }]);
     assert_eq!(memory.keys(), [sample().dir().join(DATA_NAME), sample().dir().join("manifest.json")]);
 }
 
@@ -334,7 +334,7 @@ fn manifest_of_neighbour() -> Manifest {
 }
 
 fn entry(job: &str, database: &str, started_at: &str, random: u16) -> Entry {
-    Entry { manifest: manifest(job, database, at(started_at), random), verified: None, drilled: None }
+    Entry { manifest: manifest(job, database, at(started_at), random), verified: None, drilled: None, indexed: false }
 }
 
 fn find(entries: &[Entry], selector: &str) -> std::result::Result<String, (ErrorKind, String)> {
