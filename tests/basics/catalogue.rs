@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use pgkeep::catalogue::{
     CheckOutcome, CompletedBackup, Draft, DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, Selector,
-    VerifyReceipt, VerifyResult, list, remove, select, write_drill_receipt, write_verify_receipt,
+    VerifyReceipt, VerifyResult, consolidate, list, remove, select, write_drill_receipt, write_verify_receipt,
 };
 use pgkeep::destination::{Destination, Effect, Fault, Faulty, Key, Memory, Operation};
 use pgkeep::error::{ErrorKind, Result};
@@ -326,6 +326,7 @@ async fn removing_takes_the_manifest_first_and_nothing_else_than_the_backup() {
 
     // Next time.
     assert!(remove(&faulty, &manifest).await.unwrap().failed.is_empty());
+    consolidate(&inner, &dir.parent().unwrap(), Utc::now()).await.unwrap();
     assert_eq!(memory.keys(), kept);
 }
 
