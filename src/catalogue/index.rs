@@ -75,8 +75,10 @@ impl Layout {
     /// Looks at the folder `database`, which is `JOB/DATABASE`.
     pub(super) async fn look(destination: &dyn Destination, database: &Key) -> Result<Self> {
         let Children { folders, objects } = destination.children(Some(database)).await?;
-        let mut layout =
-            Self { ids: folders.iter().filter_map(|folder| folder.file_name().parse().ok()).collect(), ..Self::default() };
+        let mut layout = Self {
+            ids: folders.iter().filter_map(|folder| folder.file_name().parse().ok()).collect(),
+            ..Self::default()
+        };
         for object in objects {
             let name = object.key.file_name();
             if is_index(name) {
@@ -321,7 +323,10 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let backups = [
-            (id(1), vec![file("manifest.json", "{\n \"a\": \" \\\" \"\n}\n"), file("drills/20261123T040000Z.json", "{}")]),
+            (
+                id(1),
+                vec![file("manifest.json", "{\n \"a\": \" \\\" \"\n}\n"), file("drills/20261123T040000Z.json", "{}")],
+            ),
             (id(2), vec![file("manifest.json", "{\"b\":[1,2]}")]),
         ];
         let index = Index { replaces: vec!["other".to_owned()], backups: backups.into() };

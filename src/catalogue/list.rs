@@ -92,9 +92,9 @@ pub async fn list(destination: &Arc<dyn Destination>, job: Option<&str>) -> Resu
         listing.entries.extend(read.entry);
         listing.problems.extend(read.problems);
     }
-    listing.entries.sort_by_cached_key(|entry| {
-        (entry.manifest.started_at, entry.manifest.id.clone(), entry.manifest.dir())
-    });
+    listing
+        .entries
+        .sort_by_cached_key(|entry| (entry.manifest.started_at, entry.manifest.id.clone(), entry.manifest.dir()));
     listing.problems.sort_by(|a, b| a.dir.cmp(&b.dir));
     listing.notes.sort();
     Ok(listing)
@@ -161,8 +161,7 @@ impl Database {
                 None => unknown.push(dir),
             }
         }
-        let mut database =
-            Self { key, folders: layout.ids.len(), entries: Vec::new(), unknown, notes: covered.notes };
+        let mut database = Self { key, folders: layout.ids.len(), entries: Vec::new(), unknown, notes: covered.notes };
         let chunks: Vec<Vec<(Key, Vec<SmallFile>)>> = known.chunks(TOGETHER).map(<[_]>::to_vec).collect();
         let parse = |chunk: Vec<(Key, Vec<SmallFile>)>| async move {
             let parsed = tokio::task::spawn_blocking(move || {
@@ -298,12 +297,7 @@ async fn read_backup(destination: &dyn Destination, dir: Key, objects: Option<Ve
 
 /// Reads the backup in the folder `dir`, which held `objects`; unless this is the `last` look, `None` if a receipt has gone
 /// since: a newer one is there.
-async fn read_folder(
-    destination: &dyn Destination,
-    dir: &Key,
-    objects: &[Object],
-    last: bool,
-) -> Result<Option<Read>> {
+async fn read_folder(destination: &dyn Destination, dir: &Key, objects: &[Object], last: bool) -> Result<Option<Read>> {
     let mut read = Read::default();
     let manifest_key = dir.join(MANIFEST_NAME);
     let Some(object) = objects.iter().find(|object| object.key == manifest_key) else { return Ok(Some(read)) };

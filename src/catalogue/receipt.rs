@@ -179,9 +179,8 @@ async fn store(
     at: DateTime<Utc>,
     receipt: &impl Serialize,
 ) -> Result<Key> {
-    let dir = folder.parent().ok_or_else(|| {
-        Error::new(ErrorKind::Refused, format!("{folder} is no folder of receipts"))
-    })?;
+    let dir =
+        folder.parent().ok_or_else(|| Error::new(ErrorKind::Refused, format!("{folder} is no folder of receipts")))?;
     let mut json = serde_json::to_vec_pretty(receipt)
         .map_err(|source| Error::new(ErrorKind::Failed, "cannot write a receipt as JSON").caused_by(source))?;
     json.push(b'\n');

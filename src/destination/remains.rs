@@ -38,9 +38,9 @@ pub(crate) fn temp_name(name: &str) -> Result<String> {
 
 /// Whether `name` is one that [`temp_name`] gives.
 pub(crate) fn is_temp(name: &str) -> bool {
-    name.strip_prefix('.').and_then(|rest| rest.rsplit_once(PARTIAL)).is_some_and(|(stem, random)| {
-        !stem.is_empty() && is_random(random, RANDOM_DIGITS)
-    })
+    name.strip_prefix('.')
+        .and_then(|rest| rest.rsplit_once(PARTIAL))
+        .is_some_and(|(stem, random)| !stem.is_empty() && is_random(random, RANDOM_DIGITS))
 }
 
 /// Whether the file `relative` of the backup folder `id` is named as pgkeep names its files. `relative` has one segment,

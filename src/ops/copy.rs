@@ -4,10 +4,10 @@
 //! manifest says. It is published as a new backup is, the manifest last.
 
 use super::check::digest_problem;
+use super::consolidate::{consolidate_at, database_of};
 use super::outcome::{CopyOutcome, CopyStatus};
 use super::store::copy_of;
 use super::{Backup, Catalog, Context, open_destination};
-use super::consolidate::{consolidate_at, database_of};
 use crate::catalogue::{Change, CompletedBackup, Draft, File, LARGEST_MANIFEST, Manifest};
 use crate::config::DestinationRef;
 use crate::destination::{Destination, Key, MANIFEST_NAME, Pieces, is_receipt_of, read_small};

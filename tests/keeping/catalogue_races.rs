@@ -5,8 +5,8 @@ use crate::support::{Numbers, SMALL_DATA, small_manifest};
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use pgkeep::catalogue::{
-    DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, consolidate, list, read_one,
-    remove, write_drill_receipt, write_verify_receipt,
+    DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, consolidate, list,
+    read_one, remove, write_drill_receipt, write_verify_receipt,
 };
 use pgkeep::destination::{Children, Claim, Destination, Key, Memory, Object, Stored, Swept, Upload};
 use pgkeep::error::Result;
@@ -307,8 +307,15 @@ impl World {
         }
         consolidate(&self.destination, &database(), Utc::now()).await.unwrap();
         self.check().await;
-        let beside: Vec<String> = self.destination.children(Some(&database())).await.unwrap().objects.iter()
-            .map(|object| object.key.file_name().to_owned()).collect();
+        let beside: Vec<String> = self
+            .destination
+            .children(Some(&database()))
+            .await
+            .unwrap()
+            .objects
+            .iter()
+            .map(|object| object.key.file_name().to_owned())
+            .collect();
         let marks = beside.iter().filter(|name| name.contains(".changed-")).count();
         assert!(marks == 0 && beside.len() <= 1, "seed {}: {beside:?}", self.seed);
     }

@@ -229,8 +229,8 @@ impl S3s {
     }
 
     /// Stores an object behind pgkeep's back.
-    pub fn insert(&self, name: &str, bytes: impl Into<Bytes>) {
-        let held = Held::of(bytes.into());
+    pub fn insert(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let held = Held::of(Bytes::copy_from_slice(bytes.as_ref()));
         self.state().objects.insert(name.to_owned(), held);
     }
 
@@ -452,7 +452,9 @@ impl S3 for Backend {
         for (name, held) in state.objects.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
             let folder = common(name);
             let place = folder.clone().unwrap_or_else(|| name.clone());
-            if after.as_ref().is_some_and(|after| place <= *after) || folder.is_some() && folders.last() == folder.as_ref() {
+            if after.as_ref().is_some_and(|after| place <= *after)
+                || folder.is_some() && folders.last() == folder.as_ref()
+            {
                 continue;
             }
             if contents.len() + folders.len() == limit {

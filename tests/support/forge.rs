@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use pgkeep::archive::{Contents, FileContents, Packed, Packing, unpack_member};
 use pgkeep::catalogue::{FileKind, Manifest};
-use chrono::{DateTime, TimeDelta, Utc};
 use pgkeep::config::Compression;
 use pgkeep::destination::Key;
 use pgkeep::event::Progress;

@@ -97,9 +97,7 @@ async fn renew(
     let after = Layout::look(&**destination, database).await?;
     match after.indexes.as_slice() {
         // The age of others' marks is told by the destination's clock alone.
-        [only] if only.key == own => {
-            delete(destination, over.at(only.modified).map(|mark| mark.key.clone())).await
-        }
+        [only] if only.key == own => delete(destination, over.at(only.modified).map(|mark| mark.key.clone())).await,
         // Somebody else wrote one, perhaps of what was before: the marks are needed still.
         _ => Ok(()),
     }

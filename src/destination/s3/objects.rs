@@ -217,9 +217,7 @@ impl Place {
     async fn pages(&self, prefix: Option<&Key>, direct: bool) -> Result<Children> {
         let mut found = Children::default();
         let mut token: Option<String> = None;
-        let inside = |name: &str| {
-            self.key_of(name).filter(|key| prefix.is_none_or(|prefix| key.is_below(prefix)))
-        };
+        let inside = |name: &str| self.key_of(name).filter(|key| prefix.is_none_or(|prefix| key.is_below(prefix)));
         loop {
             let page = self
                 .ask(|client| {
