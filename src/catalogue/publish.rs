@@ -172,17 +172,15 @@ impl Draft {
             // It may have been on its way still: without its files it must not stay.
             failed.get_or_insert(error);
         }
-        match failed {
+        if let Some(error) = failed {
             // Dropping the claim marks what is left as dead, so that the next sweep takes it.
-            Some(error) => Err(error),
-            None => {
-                self.claim.release().await?;
-                if let Some(change) = change {
-                    change.revoke(&*self.destination).await;
-                }
-                Ok(())
-            }
+            return Err(error);
         }
+        self.claim.release().await?;
+        if let Some(change) = change {
+            change.revoke(&*self.destination).await;
+        }
+        Ok(())
     }
 }
 
