@@ -1,6 +1,6 @@
 //! What the user means by `BACKUP`: an id, the beginning of one, the latest, or the newest at or before a moment.
 
-use super::Entry;
+use super::Manifest;
 use crate::error::{Error, ErrorKind, Result};
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -109,7 +109,7 @@ fn job_and_database(text: &str) -> Option<(String, Option<String>)> {
 /// candidate, of which the first in `entries` is returned.
 ///
 /// `NotFound` if there is none; `Usage` if several are meant, with their names.
-pub fn select<'a>(entries: &'a [Entry], selector: &Selector, zone: Tz) -> Result<&'a Entry> {
+pub fn select<'a, E: AsRef<Manifest>>(entries: &'a [E], selector: &Selector, zone: Tz) -> Result<&'a E> {
     match selector {
         Selector::Id(prefix) => by_id(entries, prefix),
         Selector::Latest { job, database } => newest(entries, job.as_deref(), database.as_deref(), |_| true),
@@ -119,13 +119,13 @@ pub fn select<'a>(entries: &'a [Entry], selector: &Selector, zone: Tz) -> Result
     }
 }
 
-fn by_id<'a>(entries: &'a [Entry], prefix: &str) -> Result<&'a Entry> {
-    let mut found = entries.iter().filter(|entry| entry.manifest.id.as_str().starts_with(prefix));
+fn by_id<'a, E: AsRef<Manifest>>(entries: &'a [E], prefix: &str) -> Result<&'a E> {
+    let mut found = entries.iter().filter(|entry| entry.as_ref().id.as_str().starts_with(prefix));
     let Some(first) = found.next() else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no backup whose id begins with {prefix}"))
             .hint("`pgkeep backup list` shows those there are"));
     };
-    let dirs: BTreeSet<_> = std::iter::once(first).chain(found).map(|entry| entry.manifest.dir()).collect();
+    let dirs: BTreeSet<_> = std::iter::once(first).chain(found).map(|entry| entry.as_ref().dir()).collect();
     if dirs.len() == 1 {
         return Ok(first);
     }
@@ -137,19 +137,19 @@ fn by_id<'a>(entries: &'a [Entry], prefix: &str) -> Result<&'a Entry> {
     .hint("give more digits of the id"))
 }
 
-fn newest<'a>(
-    entries: &'a [Entry],
+fn newest<'a, E: AsRef<Manifest>>(
+    entries: &'a [E],
     job: Option<&str>,
     database: Option<&str>,
     when: impl Fn(DateTime<Utc>) -> bool,
-) -> Result<&'a Entry> {
-    let of = |entry: &&Entry| {
-        job.is_none_or(|job| entry.manifest.job == job)
-            && database.is_none_or(|database| entry.manifest.database == database)
+) -> Result<&'a E> {
+    let of = |entry: &&E| {
+        job.is_none_or(|job| entry.as_ref().job == job)
+            && database.is_none_or(|database| entry.as_ref().database == database)
     };
-    let meant: Vec<&Entry> = entries.iter().filter(of).collect();
+    let meant: Vec<&E> = entries.iter().filter(of).collect();
     let kinds: BTreeSet<(&str, &str)> =
-        meant.iter().map(|entry| (entry.manifest.job.as_str(), entry.manifest.database.as_str())).collect();
+        meant.iter().map(|entry| (entry.as_ref().job.as_str(), entry.as_ref().database.as_str())).collect();
     if kinds.len() > 1 {
         let one_job = kinds.iter().map(|(job, _)| job).collect::<BTreeSet<_>>().len() == 1;
         let jobs: BTreeSet<String> = kinds
@@ -164,9 +164,9 @@ fn newest<'a>(
         )
         .hint(format!("say which one is meant, as in {form}")));
     }
-    let mut best: Option<&Entry> = None;
-    for entry in meant.iter().filter(|entry| when(entry.manifest.started_at)) {
-        let key = |entry: &Entry| (entry.manifest.started_at, entry.manifest.id.clone());
+    let mut best: Option<&E> = None;
+    for entry in meant.iter().filter(|entry| when(entry.as_ref().started_at)) {
+        let key = |entry: &E| (entry.as_ref().started_at, entry.as_ref().id.clone());
         if best.is_none_or(|best| key(entry) > key(best)) {
             best = Some(entry);
         }

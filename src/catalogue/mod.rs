@@ -1,9 +1,11 @@
 //! Which backups there are: publishing, listing, finding and removing them at a destination.
 //!
 //! The destination is the only state: a backup exists if and only if its manifest does, so publishing writes the manifest
-//! last and removing deletes it first.
+//! last and removing deletes it first. An index beside the backups spares reading thousands of manifests; it is believed only
+//! of what has not changed since ([`index`]).
 
 mod find;
+mod index;
 mod list;
 mod manifest;
 mod publish;
@@ -11,7 +13,8 @@ mod receipt;
 mod remove;
 
 pub use find::{Moment, Selector, select};
-pub use list::{Entry, Listing, Problem, list};
+pub use index::{Change, WORTH_AN_INDEX, consolidate};
+pub use list::{Entry, Listing, Problem, list, read_one};
 pub use manifest::*;
 pub use publish::{CompletedBackup, Draft, publish};
 pub use receipt::{

@@ -3,7 +3,7 @@
 //! The order is in the types: only a [`Draft`], which holds the claim, can be published, only with a
 //! [`CompletedBackup`], and that ends both.
 
-use super::{LARGEST_MANIFEST, Manifest};
+use super::{Change, LARGEST_MANIFEST, Manifest};
 use crate::destination::{Claim, Destination, Key, MANIFEST_NAME, Stored, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -153,7 +153,11 @@ impl Draft {
         // Should the answer to writing the manifest have been lost, it may be there after all. It goes first, and if it
         // cannot, the files it names stay with it.
         let manifest = self.dir.join(MANIFEST_NAME);
+        let mut change = None;
         if self.published {
+            // Somebody may have seen it, and written it into an index. If that cannot be announced, hardly anything works
+            // there now, and what is left is seen by who looks into the folder.
+            change = Change::begin(&*self.destination, &self.dir).await.ok();
             self.destination.delete(&manifest).await?;
         }
         let mut failed = None;
@@ -168,11 +172,15 @@ impl Draft {
             // It may have been on its way still: without its files it must not stay.
             failed.get_or_insert(error);
         }
-        match failed {
+        if let Some(error) = failed {
             // Dropping the claim marks what is left as dead, so that the next sweep takes it.
-            Some(error) => Err(error),
-            None => self.claim.release().await,
+            return Err(error);
         }
+        self.claim.release().await?;
+        if let Some(change) = change {
+            change.revoke(&*self.destination).await;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Receipts: what verifications and drills found, kept beside the backup they concern.
 
+use super::Change;
 use crate::destination::{Destination, Key, Object, RECEIPT_FOLDERS, is_receipt_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::BackupId;
@@ -246,25 +247,34 @@ fn shorten(text: &mut String) {
     }
 }
 
+/// Stores a receipt in `folder`, which is `JOB/DATABASE/ID/KIND`, and announces it, as the backup's indexes must not be
+/// believed then.
 async fn store(
     destination: &dyn Destination,
     folder: &Key,
     at: DateTime<Utc>,
     receipt: &impl Serialize,
 ) -> Result<Key> {
+    let dir =
+        folder.parent().ok_or_else(|| Error::new(ErrorKind::Refused, format!("{folder} is no folder of receipts")))?;
     let mut json = serde_json::to_vec_pretty(receipt)
         .map_err(|source| Error::new(ErrorKind::Failed, "cannot write a receipt as JSON").caused_by(source))?;
     json.push(b'\n');
     let json = Bytes::from(json);
     let stamp = at.format("%Y%m%dT%H%M%SZ");
     let mut number = 1;
+    let change = Change::begin(destination, &dir).await?;
     loop {
         let name = if number == 1 { format!("{stamp}.json") } else { format!("{stamp}-{number}.json") };
         let key = folder.join(&name);
         match destination.put(&key, json.clone()).await {
             // Several in one second: rare, and never many.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => number += 1,
-            other => return other.map(|_| key),
+            other => {
+                other?;
+                change.done();
+                return Ok(key);
+            }
         }
     }
 }

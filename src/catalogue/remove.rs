@@ -1,8 +1,8 @@
 //! Removing a backup: the manifest first, so that nothing half removed ever looks like a backup, then what belonged to it.
 
-use super::Manifest;
+use super::{Change, Manifest};
 use crate::destination::{Destination, Key, MANIFEST_NAME, is_receipt_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What became of a backup's files.
 #[derive(Debug, Default)]
@@ -17,14 +17,21 @@ pub struct Removal {
 /// whatever lies beside them.
 ///
 /// Fails, with nothing deleted, if its receipts cannot be listed; and if the manifest cannot be deleted, with the backup
-/// whole.
+/// whole. The mark of the change stays beside the folder until [`super::consolidate`] takes it.
 pub async fn remove(destination: &dyn Destination, manifest: &Manifest) -> Result<Removal> {
     let dir = manifest.dir();
     let receipts = destination.list(Some(&dir)).await?.into_iter().map(|object| object.key);
     let receipts: Vec<Key> = receipts.filter(|key| is_receipt_of(&dir, key).is_some()).collect();
     let mut removal = Removal::default();
     let first = dir.join(MANIFEST_NAME);
-    destination.delete(&first).await?;
+    let change = Change::begin_removal(destination, &dir).await?;
+    if let Err(error) = destination.delete(&first).await {
+        // A deletion that was refused is no change; of any other failure nobody knows.
+        if error.kind() == ErrorKind::PermissionDenied {
+            change.revoke(destination).await;
+        }
+        return Err(error);
+    }
     removal.deleted.push(first);
     for key in receipts.into_iter().chain(manifest.files.iter().map(|file| dir.child(&file.name))) {
         match destination.delete(&key).await {
@@ -32,5 +39,6 @@ pub async fn remove(destination: &dyn Destination, manifest: &Manifest) -> Resul
             Err(error) => removal.failed.push((key, error)),
         }
     }
+    change.done();
     Ok(removal)
 }

@@ -4,7 +4,7 @@ use super::{Children, Claim, Destination, Finding, Key, Object, Pace, Stored, Sw
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -216,6 +216,10 @@ impl Destination for Faulty {
 
     fn pace(&self) -> Pace {
         self.inner.pace()
+    }
+
+    fn settling(&self) -> TimeDelta {
+        self.inner.settling()
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

@@ -5,7 +5,7 @@ use super::{Children, Key, Object, Pace, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,6 +83,10 @@ impl<S: Service> Service for Flaky<S> {
 
     fn pace(&self) -> Pace {
         self.inner.pace()
+    }
+
+    fn settling(&self) -> TimeDelta {
+        self.inner.settling()
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

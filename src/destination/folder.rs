@@ -20,7 +20,7 @@ use unix as os;
 #[cfg(windows)]
 use windows as os;
 
-use super::{Claim, Destination, Finding, Key, Object, Stored, Swept, Upload};
+use super::{Children, Claim, Destination, Finding, Key, Object, Stored, Swept, Upload};
 use crate::error::{Context, Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -139,6 +139,21 @@ impl Destination for Folder {
         .await
     }
 
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        let root = self.root.clone();
+        let folder = folder.cloned();
+        let start = folder.as_ref().map_or_else(|| Ok(root.clone()), |folder| path_of(&root, folder))?;
+        blocking(move || {
+            root_exists(&root)?;
+            let mut children = Children::default();
+            children_of(&start, folder.as_ref().map_or("", Key::as_str), &mut children)?;
+            children.folders.sort();
+            children.objects.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(children)
+        })
+        .await
+    }
+
     async fn delete(&self, key: &Key) -> Result<()> {
         let (root, path) = (self.root.clone(), path_of(&self.root, key)?);
         blocking(move || {
@@ -243,9 +258,20 @@ fn existing<T>(path: &Path, found: std::io::Result<T>) -> Result<T> {
     })
 }
 
-/// Adds every object below the folder at `path`, whose key is `key`. Hidden files, links, and names that pgkeep never
-/// gives are somebody else's.
+/// Adds every object below the folder at `path`, whose key is `key`.
 fn list(path: &Path, key: &str, objects: &mut Vec<Object>) -> Result<()> {
+    let mut children = Children::default();
+    children_of(path, key, &mut children)?;
+    objects.append(&mut children.objects);
+    for folder in children.folders {
+        list(&path.join(folder.file_name()), folder.as_str(), objects)?;
+    }
+    Ok(())
+}
+
+/// Adds what lies in the folder at `path`, whose key is `key`. Hidden files, links, and names that pgkeep never gives are
+/// somebody else's.
+fn children_of(path: &Path, key: &str, children: &mut Children) -> Result<()> {
     let doing = || format!("cannot list the folder {}", path.display());
     let entries = match std::fs::read_dir(path) {
         Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => return Ok(()),
@@ -257,16 +283,21 @@ fn list(path: &Path, key: &str, objects: &mut Vec<Object>) -> Result<()> {
         let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let below = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
         let Ok(below) = below.parse::<Key>() else { continue };
-        let found = match entry.metadata() {
-            // Removed since the folder was read.
+        // Most systems tell the kind with the name: thousands of folders need no look at each.
+        let kind = match entry.file_type() {
             Err(error) if error.kind() == Io::NotFound => continue,
             other => other.doing(doing)?,
         };
-        if found.is_dir() {
-            list(&entry.path(), below.as_str(), objects)?;
-        } else if found.is_file() {
+        if kind.is_dir() {
+            children.folders.push(below);
+        } else if kind.is_file() {
+            let found = match entry.metadata() {
+                // Removed since the folder was read.
+                Err(error) if error.kind() == Io::NotFound => continue,
+                other => other.doing(doing)?,
+            };
             let modified = found.modified().doing(doing)?.into();
-            objects.push(Object { key: below, bytes: found.len(), modified });
+            children.objects.push(Object { key: below, bytes: found.len(), modified });
         }
     }
     Ok(())

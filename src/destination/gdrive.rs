@@ -23,13 +23,14 @@ mod upload;
 pub use consent::{App, DriveFolder, Endpoints, Permission, Waiting, check_place};
 
 use super::service::{Finding, Service};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::config::DriveConfig;
 use crate::error::{Error, ErrorKind, Result};
 use api::{Api, GOOGLE, http_client};
 use async_trait::async_trait;
 use auth::Tokens;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use files::Files;
 use publish::Publisher;
 use std::ops::Range;
@@ -151,12 +152,21 @@ impl Service for Drive {
         self.publisher().await?.tree.list(prefix).await
     }
 
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.publisher().await?.tree.list_one(folder).await
+    }
+
     async fn delete(&self, key: &Key) -> Result<()> {
         self.publisher().await?.tree.delete(key).await
     }
 
     fn pace(&self) -> Pace {
         Pace { bytes: 8 << 20, at_once: 2 }
+    }
+
+    /// Searches lag behind, by minutes at times.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::hours(1)
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

@@ -55,8 +55,8 @@ pub use memory::Memory;
 pub use mirrored::{Admission, Mirrored};
 pub use pieces::Pieces;
 pub use rclone::Rclone;
-pub(crate) use remains::RECEIPT_FOLDERS;
 pub use remains::{MANIFEST_NAME, is_receipt_of};
+pub(crate) use remains::{RECEIPT_FOLDERS, change_name, changed_by, index_name, is_index, is_old};
 pub use remote::Remote;
 pub use retrying::Retrying;
 pub use s3::S3;
@@ -65,7 +65,7 @@ pub use service::{Finding, Service, Unfinished, Verdict};
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 
 /// An object at a destination.
@@ -82,7 +82,7 @@ pub struct Object {
 /// What lies directly in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Children {
-    /// The folders in it that hold anything, in order.
+    /// The folders in it, in order: all that hold anything, and perhaps some that hold nothing, or only what is hidden.
     pub folders: Vec<Key>,
     /// The objects in it, in order.
     pub objects: Vec<Object>,
@@ -178,8 +178,8 @@ pub trait Destination: Send + Sync {
         Ok(Children::of(folder, self.list(folder).await?))
     }
 
-    /// Until when the service refuses to delete `key`, whoever asks; `None` where it does not refuse. `NotFound` where
-    /// there is no such object.
+    /// Until when the service refuses to delete `key` for good, without a special right; `None` where it does not refuse, or
+    /// does not tell. [`DateTime::MAX_UTC`] stands for a hold without an end. `NotFound` where there is no such object.
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         let _ = key;
         Ok(None)
@@ -197,6 +197,11 @@ pub trait Destination: Send + Sync {
     /// How large files are best read from here. What is asked for stays in memory until it is used.
     fn pace(&self) -> Pace {
         Pace::default()
+    }
+
+    /// For how long listings may leave out what was just stored, or name what was just deleted.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::zero()
     }
 
     /// What can be found out about the place besides what its operations show: what the service supports, free space,

@@ -17,11 +17,12 @@ use self::place::Place;
 use self::upload::RcloneUpload;
 use super::remains::temp_name;
 use super::service::{Finding, Service};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::config::RcloneConfig;
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -93,6 +94,10 @@ impl Service for Rclone {
         self.place().await?.list(prefix).await
     }
 
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.place().await?.children(folder).await
+    }
+
     async fn delete(&self, key: &Key) -> Result<()> {
         self.place().await?.delete(key).await
     }
@@ -100,6 +105,11 @@ impl Service for Rclone {
     /// Each read is a process and a connection of its own, so it should be worth it.
     fn pace(&self) -> Pace {
         Pace { bytes: 32 << 20, at_once: 2 }
+    }
+
+    /// Nobody knows what is behind rclone: some of its services' listings lag.
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::hours(1)
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

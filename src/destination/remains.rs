@@ -19,6 +19,11 @@ pub(crate) const RECEIPT_FOLDERS: [&str; 3] = ["drills", "pins", "verified"];
 const PARTIAL: &str = ".partial-";
 const RANDOM_DIGITS: usize = 16;
 
+const CHANGED: &str = ".changed-";
+const INDEX: &str = "catalogue-";
+const INDEX_END: &str = ".jsonl.gz";
+const PASSING_DIGITS: usize = 8;
+
 /// Whether a segment of `key` begins with a dot: marks and files that are being written.
 pub(crate) fn is_hidden(key: &Key) -> bool {
     key.segments().any(|segment| segment.starts_with('.'))
@@ -33,11 +38,9 @@ pub(crate) fn temp_name(name: &str) -> Result<String> {
 
 /// Whether `name` is one that [`temp_name`] gives.
 pub(crate) fn is_temp(name: &str) -> bool {
-    name.strip_prefix('.').and_then(|rest| rest.rsplit_once(PARTIAL)).is_some_and(|(stem, random)| {
-        !stem.is_empty()
-            && random.len() == RANDOM_DIGITS
-            && random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    name.strip_prefix('.')
+        .and_then(|rest| rest.rsplit_once(PARTIAL))
+        .is_some_and(|(stem, random)| !stem.is_empty() && is_random(random, RANDOM_DIGITS))
 }
 
 /// Whether the file `relative` of the backup folder `id` is named as pgkeep names its files. `relative` has one segment,
@@ -72,13 +75,7 @@ pub(crate) fn receipt_order(name: &str) -> Option<(&str, u32)> {
         Some((stamp, number)) => (stamp, number.parse().ok().filter(|n: &u32| *n > 1 && n.to_string() == number)?),
         None => (stem, 1),
     };
-    let shape = stamp.len() == 16
-        && stamp.bytes().enumerate().all(|(at, b)| match at {
-            8 => b == b'T',
-            15 => b == b'Z',
-            _ => b.is_ascii_digit(),
-        });
-    shape.then_some((stamp, number))
+    is_stamp(stamp).then_some((stamp, number))
 }
 
 /// If `key` is a receipt of the backup in the folder `dir`: its folder (`drills`, `pins` or `verified`), moment and number, which
@@ -87,6 +84,57 @@ pub fn is_receipt_of<'a>(dir: &Key, key: &'a Key) -> Option<(&'a str, &'a str, u
     let (folder, name) = key.as_str().strip_prefix(dir.as_str())?.strip_prefix('/')?.split_once('/')?;
     let (stamp, number) = receipt_order(name)?;
     RECEIPT_FOLDERS.contains(&folder).then_some((folder, stamp, number))
+}
+
+/// The mark of a change of the backup `id`, beside its folder: `ID.changed-RANDOM`. See `catalogue/index.rs`.
+pub(crate) fn change_name(id: &BackupId) -> Result<String> {
+    Ok(format!("{id}{CHANGED}{}", random_hex(PASSING_DIGITS / 2)?))
+}
+
+/// The backup that the mark of a change called `name` is about; `None` for any other name.
+pub(crate) fn changed_by(name: &str) -> Option<BackupId> {
+    let (id, random) = name.split_once(CHANGED)?;
+    is_random(random, PASSING_DIGITS).then(|| id.parse().ok()).flatten()
+}
+
+/// The name of an index of the catalogue: `catalogue-20261122T020000Z-RANDOM.jsonl.gz`.
+pub(crate) fn index_name(at: DateTime<Utc>) -> Result<String> {
+    let random = random_hex(PASSING_DIGITS / 2)?;
+    Ok(format!("{INDEX}{}-{random}{INDEX_END}", at.format("%Y%m%dT%H%M%SZ")))
+}
+
+/// Whether `name` is one that [`index_name`] gives.
+pub(crate) fn is_index(name: &str) -> bool {
+    let between = name.strip_prefix(INDEX).and_then(|rest| rest.strip_suffix(INDEX_END));
+    between
+        .and_then(|between| between.split_once('-'))
+        .is_some_and(|(stamp, random)| is_stamp(stamp) && is_random(random, PASSING_DIGITS))
+}
+
+/// Whether `key` is what the catalogue keeps beside backups for a while only: an index or the mark of a change, in
+/// `JOB/DATABASE/`.
+pub(crate) fn is_passing(key: &Key) -> bool {
+    let name = key.file_name();
+    key.segments().count() == 3 && (is_index(name) || changed_by(name).is_some())
+}
+
+/// Whether `name` is the hidden one of an index or a mark that was not written to its end.
+pub(crate) fn is_passing_temp(name: &str) -> bool {
+    let stem = name.strip_prefix('.').and_then(|rest| rest.rsplit_once(PARTIAL)).map(|(stem, _)| stem);
+    is_temp(name) && stem.is_some_and(|stem| is_index(stem) || changed_by(stem).is_some())
+}
+
+fn is_random(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_stamp(text: &str) -> bool {
+    text.len() == 16
+        && text.bytes().enumerate().all(|(at, b)| match at {
+            8 => b == b'T',
+            15 => b == b'Z',
+            _ => b.is_ascii_digit(),
+        })
 }
 
 /// Whether something last written at `modified` is older than what any run is still writing: 24 hours.
@@ -115,6 +163,32 @@ mod tests {
         {
             assert!(!is_temp(name), "{name}");
         }
+    }
+
+    #[test]
+    fn indexes_and_marks_are_known_by_their_names_and_place() {
+        let id: BackupId = "20261122T020000Z-7f3a".parse().unwrap();
+        let (mark, index) = (change_name(&id).unwrap(), index_name(Utc::now()).unwrap());
+        assert_eq!(changed_by(&mark), Some(id));
+        assert!(is_index(&index) && !is_index(&mark) && changed_by(&index).is_none());
+        for name in [&mark, &index] {
+            let key = |folder: &str| format!("{folder}{name}").parse::<Key>().unwrap();
+            assert!(is_passing(&key("job/app/")) && !is_passing(&key("job/")) && !is_passing(&key("job/app/x/")));
+            assert!(is_passing_temp(&temp_name(name).unwrap()) && !is_passing_temp(name));
+        }
+        for name in [
+            "20261122T020000Z-7f3a.changed-0123456",
+            "20261122T020000Z-7f3a.changed-0123456G",
+            "20261122T020000Z.changed-01234567",
+            "notes.changed-01234567",
+            "catalogue-20261122T020000Z-7f3a.jsonl.gz",
+            "catalogue-yesterday-01234567.jsonl.gz",
+            "my-catalogue-20261122T020000Z-01234567.jsonl.gz",
+            "catalogue-20261122T020000Z-01234567.jsonl",
+        ] {
+            assert!(changed_by(name).is_none() && !is_index(name), "{name}");
+        }
+        assert!(!is_passing_temp(&temp_name("globals.sql.gz").unwrap()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{Children, Claim, Destination, Key, Object, Pace, Stored, Swept, Uplo
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
@@ -102,6 +102,10 @@ impl<S: Service> Destination for Remote<S> {
 
     fn pace(&self) -> Pace {
         self.service.pace()
+    }
+
+    fn settling(&self) -> TimeDelta {
+        self.service.settling()
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

@@ -5,7 +5,7 @@ use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::error::{ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 
 /// Wraps a service; each operation is tried again as its [`Backoff`] says. Uploads try their own parts again.
@@ -105,6 +105,10 @@ impl<S: Service> Service for Retrying<S> {
 
     fn pace(&self) -> Pace {
         self.inner.pace()
+    }
+
+    fn settling(&self) -> TimeDelta {
+        self.inner.settling()
     }
 
     async fn examine(&self) -> Result<Vec<Finding>> {

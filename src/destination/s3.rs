@@ -15,7 +15,7 @@ mod pulse;
 mod upload;
 
 use super::service::{Finding, Service, Unfinished};
-use super::{Backoff, Key, Object, Pace, Upload};
+use super::{Backoff, Children, Key, Object, Pace, Upload};
 use crate::config::S3Config;
 use crate::error::Result;
 use crate::id::random_hex;
@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use client::Connection;
 use errors::Trouble;
 use std::ops::Range;
@@ -127,6 +128,14 @@ impl Service for S3 {
 
     async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
         self.place.list(prefix).await
+    }
+
+    async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.place.children(folder).await
+    }
+
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        self.place.locked_until(key).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{Children, Key, Object, Pace, Upload};
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -110,6 +110,11 @@ pub trait Service: Send + Sync + 'static {
     /// As [`super::Destination::pace`].
     fn pace(&self) -> Pace {
         Pace::default()
+    }
+
+    /// As [`super::Destination::settling`].
+    fn settling(&self) -> TimeDelta {
+        TimeDelta::zero()
     }
 
     /// As [`super::Destination::examine`].

@@ -1,5 +1,6 @@
 //! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
 
+use super::consolidate::{consolidate_at, database_of};
 use super::dump::dump_packed;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
@@ -164,6 +165,13 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     }
     if request.prune {
         prune_after(ctx, request, &destinations, &mut outcomes, &in_time).await;
+    }
+    for outcome in &outcomes {
+        let stored = |at: &&Arc<dyn Destination>| {
+            outcome.destinations.iter().any(|done| done.name == at.name() && done.status == BackupStatus::Stored)
+        };
+        let database = database_of(&outcome.job, &outcome.database);
+        consolidate_at(ctx, destinations.iter().filter(stored), &database).await;
     }
     Ok(outcomes)
 }

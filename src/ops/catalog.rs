@@ -62,6 +62,7 @@ pub fn nearest_first(mut destinations: Vec<DestinationRef>) -> Vec<DestinationRe
 }
 
 /// One backup and where it is.
+#[derive(Clone)]
 pub struct Backup {
     /// What it is.
     pub manifest: Manifest,
@@ -72,6 +73,8 @@ pub struct Backup {
     verified: Option<VerifyReceipt>,
     drilled: Option<DrillReceipt>,
     pub(super) pin: Option<PinReceipt>,
+    /// Whether an index spoke for one of its copies.
+    indexed: bool,
 }
 
 /// The backups of some destinations, as they were when it was read.
@@ -106,18 +109,22 @@ impl Catalog {
                     continue;
                 }
             };
+            for note in listing.notes {
+                ctx.tell(&Event::Note(note));
+            }
             problems.extend(listing.problems.into_iter().map(|problem| (reference.name.clone(), problem)));
-            for Entry { manifest, verified, drilled, pin } in listing.entries {
+            for Entry { manifest, verified, drilled, pin, indexed } in listing.entries {
                 let key = (manifest.started_at, manifest.dir().to_string());
                 let same = found.entry(key).or_default();
                 if let Some(backup) = same.iter_mut().find(|backup| backup.manifest == manifest) {
                     backup.copies.push(Arc::clone(&destination));
+                    backup.indexed |= indexed;
                     backup.verified = newest(backup.verified.take(), verified, |receipt| receipt.at);
                     backup.drilled = newest(backup.drilled.take(), drilled, |receipt| receipt.started_at);
                     backup.pin = newer_pin(backup.pin.take(), pin);
                 } else {
                     let copies = vec![Arc::clone(&destination)];
-                    same.push(Backup { manifest, copies, missing: Vec::new(), verified, drilled, pin });
+                    same.push(Backup { manifest, copies, missing: Vec::new(), verified, drilled, pin, indexed });
                 }
             }
         }
@@ -178,28 +185,34 @@ impl Catalog {
         &self.unreadable
     }
 
-    /// The backup that `selector` means: an id, the beginning of one, `latest`, `JOB/latest`, `JOB@2026-11-20`.
-    pub fn find(&self, ctx: &Context, selector: &str) -> Result<&Backup> {
+    /// The backup that `selector` means: an id, the beginning of one, `latest`, `JOB/latest`, `JOB@2026-11-20`; as
+    /// [`Backup::fresh`] finds it. If it is gone, the next best is taken.
+    pub async fn find(&self, ctx: &Context, selector: &str) -> Result<Backup> {
         let selector: Selector = selector.parse()?;
-        let entries: Vec<Entry> = self.backups.iter().map(Backup::entry).collect();
-        let found = catalogue::select(&entries, &selector, ctx.config.timezone);
-        let unusable = |selector: &Selector| {
-            let Selector::Id(prefix) = selector else { return None };
+        let unusable = || {
+            let Selector::Id(prefix) = &selector else { return None };
             self.problems.iter().find(|(_, problem)| problem.dir.file_name().starts_with(prefix.as_str()))
         };
-        let found = match found {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(match unusable(&selector) {
-                    Some((_, problem)) => {
-                        let message = format!("backup {} cannot be used", problem.dir);
-                        Error::new(ErrorKind::NotFound, message).caused_by(copy_of(&problem.error))
-                    }
-                    None => error,
-                });
+        let mut candidates: Vec<&Backup> = self.backups.iter().collect();
+        let backup = loop {
+            let found: &Backup = match catalogue::select(&candidates, &selector, ctx.config.timezone) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(match unusable() {
+                        Some((_, problem)) => {
+                            let message = format!("backup {} cannot be used", problem.dir);
+                            Error::new(ErrorKind::NotFound, message).caused_by(copy_of(&problem.error))
+                        }
+                        None => error,
+                    });
+                }
+                other => other?,
+            };
+            if let Some(backup) = found.fresh(ctx).await? {
+                break backup;
             }
-            other => other?,
+            candidates.retain(|candidate| !std::ptr::eq(*candidate, found));
         };
-        let dir = found.manifest.dir();
+        let dir = backup.manifest.dir();
         if !matches!(selector, Selector::Id(_)) {
             // The newest backup may be another than the user believes.
             for (destination, problem) in &self.problems {
@@ -208,8 +221,7 @@ impl Catalog {
                 }
             }
         }
-        let backup = self.backups.iter().find(|backup| backup.manifest.dir() == dir);
-        backup.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{dir} is gone")))
+        Ok(backup)
     }
 
     /// The backups as `backup list` shows them, newest first.
@@ -220,6 +232,12 @@ impl Catalog {
 
 fn newest<T, K: Ord>(a: Option<T>, b: Option<T>, at: impl Fn(&T) -> K) -> Option<T> {
     [a, b].into_iter().flatten().max_by_key(at)
+}
+
+impl AsRef<Manifest> for Backup {
+    fn as_ref(&self) -> &Manifest {
+        &self.manifest
+    }
 }
 
 impl Backup {
@@ -249,8 +267,52 @@ impl Backup {
         self.drilled.as_ref()
     }
 
-    fn entry(&self) -> Entry {
-        Entry { manifest: self.manifest.clone(), verified: None, drilled: None, pin: None }
+    /// The backup as its folders tell it now; for whoever relies on it more than a list does. Where an index spoke for it,
+    /// each copy's manifest and receipts are read, and a copy that is not there any more is left out with a warning.
+    /// `None` if none is left; an error if that is because none can be read.
+    pub async fn fresh(&self, ctx: &Context) -> Result<Option<Self>> {
+        if !self.indexed {
+            return Ok(Some(self.clone()));
+        }
+        let dir = self.manifest.dir();
+        let reads = join_all(self.copies.iter().map(|copy| catalogue::read_one(copy, &dir))).await;
+        ctx.cancel.check()?;
+        let mut fresh: Option<Self> = None;
+        let mut unreadable = None;
+        for (copy, read) in self.copies.iter().zip(reads) {
+            let name = copy.name();
+            let (entry, problems) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    ctx.warn(format!("the copy of {dir} in {name} cannot be read: {}", error.one_line()));
+                    unreadable.get_or_insert(error);
+                    continue;
+                }
+            };
+            for problem in &problems {
+                ctx.warn(format!("{dir} in {name}: {}", problem.error.one_line()));
+            }
+            match (entry, &mut fresh) {
+                (None, _) if problems.is_empty() => ctx.warn(format!("{dir} is not in {name} any more")),
+                (None, _) => {}
+                (Some(Entry { manifest, verified, drilled, pin, .. }), None) => {
+                    let copies = vec![Arc::clone(copy)];
+                    let missing = self.missing.clone();
+                    fresh = Some(Self { manifest, copies, missing, verified, drilled, pin, indexed: false });
+                }
+                (Some(entry), Some(fresh)) if entry.manifest == fresh.manifest => {
+                    fresh.copies.push(Arc::clone(copy));
+                    fresh.verified = newest(fresh.verified.take(), entry.verified, |receipt| receipt.at);
+                    fresh.drilled = newest(fresh.drilled.take(), entry.drilled, |receipt| receipt.started_at);
+                    fresh.pin = newer_pin(fresh.pin.take(), entry.pin);
+                }
+                (Some(_), Some(_)) => ctx.warn(format!("{dir} in {name} has another manifest than the nearer copy")),
+            }
+        }
+        match (fresh, unreadable) {
+            (None, Some(error)) => Err(error),
+            (fresh, _) => Ok(fresh),
+        }
     }
 
     /// The backup as `backup list` shows it.

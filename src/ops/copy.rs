@@ -4,16 +4,18 @@
 //! manifest says. It is published as a new backup is, the manifest last.
 
 use super::check::digest_problem;
+use super::consolidate::{consolidate_at, database_of};
 use super::outcome::{CopyOutcome, CopyStatus};
 use super::store::copy_of;
 use super::{Backup, Catalog, Context, open_destination};
-use crate::catalogue::{CompletedBackup, Draft, File, LARGEST_MANIFEST, Manifest};
+use crate::catalogue::{Change, CompletedBackup, Draft, File, LARGEST_MANIFEST, Manifest};
 use crate::config::DestinationRef;
 use crate::destination::{Destination, Key, MANIFEST_NAME, Pieces, is_receipt_of, read_small};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase, Progress};
 use crate::lock;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -24,6 +26,29 @@ const SMALL: u64 = 4 << 20;
 /// Copies `backup` to each of `to`, from the first of its copies that proves whole; `from` limits these to one destination.
 /// What happened at each is an outcome; an error means that nothing was begun.
 pub async fn copy(
+    ctx: &Context,
+    backup: &Backup,
+    from: Option<&DestinationRef>,
+    to: &[DestinationRef],
+) -> Result<Vec<CopyOutcome>> {
+    let outcomes = copy_one(ctx, backup, from, to).await?;
+    renew_indexes(ctx, &outcomes).await;
+    Ok(outcomes)
+}
+
+/// What was copied is new where it is now.
+async fn renew_indexes(ctx: &Context, outcomes: &[CopyOutcome]) {
+    let copied = outcomes.iter().filter(|outcome| outcome.status == CopyStatus::Copied);
+    let changed: BTreeSet<(&str, Key)> =
+        copied.map(|done| (done.to.as_str(), database_of(&done.job, &done.database))).collect();
+    for (name, database) in changed {
+        if let Ok(reference) = DestinationRef::parse(name, &ctx.config) {
+            consolidate_at(ctx, [&open_destination(ctx, &reference)], &database).await;
+        }
+    }
+}
+
+async fn copy_one(
     ctx: &Context,
     backup: &Backup,
     from: Option<&DestinationRef>,
@@ -51,7 +76,14 @@ pub async fn copy_missing(ctx: &Context, catalog: &Catalog) -> Result<Vec<CopyOu
     for backup in catalog.backups().iter().filter(|backup| !backup.missing.is_empty()) {
         let to: Vec<DestinationRef> =
             backup.missing.iter().map(|name| DestinationRef::parse(name, &ctx.config)).collect::<Result<_>>()?;
-        match copy(ctx, backup, None, &to).await {
+        let copied = async {
+            match backup.fresh(ctx).await? {
+                Some(backup) => copy_one(ctx, &backup, None, &to).await,
+                // Removed meanwhile: it is missing nowhere.
+                None => Ok(Vec::new()),
+            }
+        };
+        match copied.await {
             Ok(copied) => outcomes.extend(copied),
             // What keeps one backup from being copied keeps no other.
             Err(error) => {
@@ -60,6 +92,7 @@ pub async fn copy_missing(ctx: &Context, catalog: &Catalog) -> Result<Vec<CopyOu
             }
         }
     }
+    renew_indexes(ctx, &outcomes).await;
     Ok(outcomes)
 }
 
@@ -246,15 +279,20 @@ async fn copy_receipts(ctx: &Context, manifest: &Manifest, from: &Arc<dyn Destin
     let copied = async {
         let mut objects = from.list(Some(&dir.join("drills"))).await?;
         objects.extend(from.list(Some(&dir.join("pins"))).await?);
+        let mut change = None;
         for object in objects {
             if is_receipt_of(&dir, &object.key).is_some() && object.bytes <= SMALL {
                 let bytes = from.read(&object.key, 0..object.bytes).await?;
+                if change.is_none() {
+                    change = Some(Change::begin(&**to, &dir).await?);
+                }
                 match to.put(&object.key, bytes).await {
                     Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                     _ => {}
                 }
             }
         }
+        change.into_iter().for_each(Change::done);
         Ok::<(), Error>(())
     };
     if let Err(error) = copied.await {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use pgkeep::catalogue::{
     CheckOutcome, CompletedBackup, Draft, DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, Selector,
-    VerifyReceipt, VerifyResult, list, remove, select, write_drill_receipt, write_verify_receipt,
+    VerifyReceipt, VerifyResult, consolidate, list, remove, select, write_drill_receipt, write_verify_receipt,
 };
 use pgkeep::destination::{Destination, Effect, Fault, Faulty, Key, Memory, Operation};
 use pgkeep::error::{ErrorKind, Result};
@@ -118,7 +118,10 @@ async fn a_backup_exists_only_once_it_is_published() {
     draft.publish(&CompletedBackup::new(sample()).unwrap()).await.unwrap();
     let listing = list(&destination, None).await.unwrap();
     assert!(listing.problems.is_empty());
-    assert_eq!(listing.entries, [Entry { manifest: sample(), verified: None, drilled: None, pin: None }]);
+    assert_eq!(
+        listing.entries,
+        [Entry { manifest: sample(), verified: None, drilled: None, pin: None, indexed: false }]
+    );
     assert_eq!(memory.keys(), [sample().dir().join(DATA_NAME), sample().dir().join("manifest.json")]);
 }
 
@@ -326,6 +329,7 @@ async fn removing_takes_the_manifest_first_and_nothing_else_than_the_backup() {
 
     // Next time.
     assert!(remove(&faulty, &manifest).await.unwrap().failed.is_empty());
+    consolidate(&inner, &dir.parent().unwrap(), Utc::now()).await.unwrap();
     assert_eq!(memory.keys(), kept);
 }
 
@@ -334,7 +338,13 @@ fn manifest_of_neighbour() -> Manifest {
 }
 
 fn entry(job: &str, database: &str, started_at: &str, random: u16) -> Entry {
-    Entry { manifest: manifest(job, database, at(started_at), random), verified: None, drilled: None, pin: None }
+    Entry {
+        manifest: manifest(job, database, at(started_at), random),
+        verified: None,
+        drilled: None,
+        pin: None,
+        indexed: false,
+    }
 }
 
 fn find(entries: &[Entry], selector: &str) -> std::result::Result<String, (ErrorKind, String)> {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use pgkeep::destination::{Destination, Key, read_small};
+use pgkeep::destination::{Children, Destination, Key, read_small};
 use pgkeep::error::ErrorKind;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -63,6 +63,7 @@ where
     reads_give_ranges_and_never_less(&fresh().await).await;
     what_is_not_there_is_not_found(&fresh().await).await;
     listings_are_ordered_and_keep_to_their_folder(&fresh().await).await;
+    children_are_what_lies_directly_in_a_folder(&fresh().await).await;
     deleting_is_exact_and_may_be_repeated(&fresh().await).await;
     a_claim_is_exclusive_and_leaves_no_trace(&fresh().await).await;
     a_claimed_folder_is_not_swept(&fresh().await).await;
@@ -208,6 +209,54 @@ async fn listings_are_ordered_and_keep_to_their_folder(destination: &Any) {
     assert_eq!(names(destination, Some(&key("b"))).await, Vec::<String>::new());
 }
 
+/// The children of `folder`, which must be what the listing says: other folders hold nothing.
+async fn children(destination: &Any, folder: Option<&Key>) -> (Vec<String>, Vec<String>) {
+    let found = destination.children(folder).await.unwrap();
+    let listed = destination.list(folder).await.unwrap();
+    let expected = Children::of(folder, listed);
+    assert_eq!(found.objects, expected.objects);
+    assert!(found.folders.is_sorted() && found.objects.is_sorted_by_key(|object| object.key.clone()), "{found:?}");
+    for folder in &expected.folders {
+        assert!(found.folders.contains(folder), "{folder} is not among {found:?}");
+    }
+    for folder in found.folders.iter().filter(|folder| !expected.folders.contains(folder)) {
+        assert_eq!(names(destination, Some(folder)).await, Vec::<String>::new());
+    }
+    let text = |key: &Key| key.to_string();
+    (expected.folders.iter().map(text).collect(), found.objects.iter().map(|object| text(&object.key)).collect())
+}
+
+async fn children_are_what_lies_directly_in_a_folder(destination: &Any) {
+    let none = (Vec::<String>::new(), Vec::<String>::new());
+    assert_eq!(children(destination, None).await, none);
+    let all = ["app-trade/x", "app.d/y/z/x", "app/a.b/c", "app/a.b/d", "app/a/b", "app/z", "app/y", "app2/x", "b"];
+    for name in all {
+        put(destination, name, "x").await;
+    }
+    let (folders, objects) = children(destination, None).await;
+    assert_eq!(folders, ["app", "app-trade", "app.d", "app2"]);
+    assert_eq!(objects, ["b"]);
+    let (folders, objects) = children(destination, Some(&key("app"))).await;
+    assert_eq!(folders, ["app/a", "app/a.b"]);
+    assert_eq!(objects, ["app/y", "app/z"]);
+    assert_eq!(children(destination, Some(&key("app/a.b"))).await.1, ["app/a.b/c", "app/a.b/d"]);
+    assert_eq!(children(destination, Some(&key("app.d"))).await, (vec!["app.d/y".to_owned()], vec![]));
+    for nothing in ["ap", "b", "app/z", "nothing", "nothing/here"] {
+        assert_eq!(children(destination, Some(&key(nothing))).await, none, "{nothing}");
+    }
+    // The mark of a claim is hidden, and makes no folder that holds anything.
+    let claim = destination.claim(&dir()).await.unwrap();
+    assert_eq!(children(destination, Some(&dir())).await, none);
+    children(destination, Some(&dir().parent().unwrap())).await;
+    destination.put(&dir().join(DATA), Bytes::from_static(b"x")).await.unwrap();
+    let above = dir().parent().unwrap();
+    assert_eq!(children(destination, Some(&above)).await.0, [dir().to_string()]);
+    claim.release().await.unwrap();
+    destination.delete(&dir().join(DATA)).await.unwrap();
+    assert_eq!(children(destination, Some(&above)).await, none);
+    assert_eq!(destination.locked_until(&key("b")).await.unwrap(), None);
+}
+
 async fn deleting_is_exact_and_may_be_repeated(destination: &Any) {
     for name in ["a/b/x", "a/b/y", "a/c"] {
         put(destination, name, "x").await;
@@ -282,6 +331,8 @@ async fn backups_and_foreign_files_are_never_swept(destination: &Any) {
         "job/app/holiday/app_20261122_020000.sql.gz",
         "job/globals.sql.gz",
         "job-2/app/20261121T020000Z-0000/globals.sql.gz",
+        "job/app/catalogue-20261121T020000Z-01234567.jsonl.gz",
+        "job/app/20261121T020000Z-0000.changed-01234567",
     ];
     for name in kept {
         put(destination, name, "x").await;

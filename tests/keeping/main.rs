@@ -1,4 +1,4 @@
-//! pgkeep over time: how long backups are kept, and when they are taken.
+//! pgkeep over time: how long backups are kept, when they are taken, and catalogues that grow.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::doc_markdown)]
 
 #[path = "../services/mod.rs"]
@@ -8,8 +8,10 @@ mod support;
 
 mod adopt;
 mod aged;
+mod catalogue_races;
 mod examples;
 mod guard;
+mod large_catalogue;
 mod pins;
 mod prune;
 mod prune_faults;

@@ -281,6 +281,91 @@ async fn listings_are_whole_or_an_error() {
 }
 
 #[tokio::test]
+async fn children_come_page_by_page_whatever_lies_below_them() {
+    let server = S3s::with(Quirks { page: 3, ..Quirks::default() }).await;
+    for folder in 0..10 {
+        for file in 0..20 {
+            server.insert(&format!("job/{folder}/{file}"), "x");
+        }
+        server.insert(&format!("job/{folder}-object"), "x");
+    }
+    server.insert("job/é/x", "in no folder of pgkeep's");
+    let destination = destination(server.config());
+    server.asked();
+    let children = destination.children(Some(&crate::contract::key("job"))).await.unwrap();
+    assert_eq!(server.asked().lists, 7, "21 names in pages of 3");
+    let names: Vec<String> = children.folders.iter().map(ToString::to_string).collect();
+    assert_eq!(names, (0..10).map(|folder| format!("job/{folder}")).collect::<Vec<_>>());
+    assert_eq!(children.objects.len(), 10);
+    for quirks in [
+        Quirks { listings_break: true, page: 3, ..Quirks::default() },
+        Quirks { listings_repeat: true, page: 3, ..Quirks::default() },
+    ] {
+        let server = S3s::with(quirks).await;
+        for folder in 0..5 {
+            server.insert(&format!("job/{folder}/x"), "x");
+        }
+        let service = S3::new("bucket", server.config(), backoff());
+        let error = service.children(Some(&crate::contract::key("job"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn what_object_lock_keeps_is_told_with_its_time() {
+    let server = S3s::start().await;
+    let mut config = server.config();
+    config.object_lock = Some(S3Lock { compliance: false, retain: Duration::from_secs(3600) });
+    let locked = destination(config);
+    let before = Utc::now();
+    locked.put(&data(), Bytes::from_static(b"x")).await.unwrap();
+    let until = locked.locked_until(&data()).await.unwrap().unwrap();
+    let hour = TimeDelta::hours(1);
+    assert!(until >= before + hour - TimeDelta::seconds(1) && until <= Utc::now() + hour, "{until}");
+    server.hold(DATA_NAME);
+    assert_eq!(locked.locked_until(&data()).await.unwrap(), Some(chrono::DateTime::<Utc>::MAX_UTC));
+    let missing = locked.locked_until(&crate::contract::key("x")).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn seaweedfs_tells_how_long_object_lock_keeps_what_is_stored() {
+    let server = Seaweed::shared();
+    let mut config = server.s3_config(&server.locked_bucket());
+    let plain = destination(config.clone());
+    config.object_lock = Some(S3Lock { compliance: false, retain: Duration::from_secs(60) });
+    let locked = destination(config);
+    plain.put(&crate::contract::key("plain"), Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(plain.locked_until(&crate::contract::key("plain")).await.unwrap(), None);
+    let before = Utc::now();
+    locked.put(&data(), Bytes::from_static(b"x")).await.unwrap();
+    let until = plain.locked_until(&data()).await.unwrap().unwrap();
+    let minute = TimeDelta::minutes(1);
+    assert!(until >= before + minute - TimeDelta::seconds(1) && until <= Utc::now() + minute, "{until}");
+}
+
+/// They are pgkeep's own to delete, and must be readable at once.
+#[tokio::test]
+async fn indexes_and_marks_are_neither_locked_nor_archived() {
+    let server = S3s::start().await;
+    let mut config = server.config();
+    config.storage_class = Some("GLACIER".to_owned());
+    config.object_lock = Some(S3Lock { compliance: true, retain: Duration::from_secs(3600) });
+    let destination = destination(config);
+    for name in [
+        "job/app/catalogue-20261121T020000Z-01234567.jsonl.gz",
+        "job/app/20261121T020000Z-0000.changed-01234567",
+        "job/app/20261121T020000Z-0000/catalogue-20261121T020000Z-01234567.jsonl.gz",
+    ] {
+        destination.put(&crate::contract::key(name), Bytes::from_static(b"x")).await.unwrap();
+        let held = server.held(name);
+        let plain = (held.lock.is_none(), held.storage_class.is_none());
+        let passing = crate::contract::key(name).segments().count() == 3;
+        assert_eq!(plain, (passing, passing), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn data_gets_its_attributes_and_marks_do_not() {
     let server = S3s::start().await;
     let mut config = server.config();

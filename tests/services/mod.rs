@@ -17,6 +17,6 @@ mod tools;
 pub use drive::{Drive, DriveFault, DriveFile, Logged, OpenSession, Wrong};
 pub use proxy::{Answer, Fault, Injected, Proxy, Request};
 pub use rclone::{PASSWORD, Serving, Sftp, Webdav, rclone};
-pub use s3s::{Held, Quirks, S3s};
+pub use s3s::{Asked, Held, Quirks, S3s};
 pub use seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, SeaweedCluster, s3_destination};
 pub use tools::{free_ports, python, tool};

@@ -87,6 +87,8 @@ pub struct Held {
     pub storage_class: Option<String>,
     pub tagging: Option<String>,
     pub lock: Option<String>,
+    pub retain_until: Option<DateTime<Utc>>,
+    pub held_for_good: bool,
     /// The sizes of its parts; none where it came in one request.
     pub parts: Vec<usize>,
 }
@@ -108,6 +110,15 @@ struct State {
     number: u64,
     in_flight: usize,
     most_in_flight: usize,
+    asked: Asked,
+}
+
+/// How many requests of each kind were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub lists: usize,
+    pub gets: usize,
+    pub heads: usize,
 }
 
 /// A running server. It ends when it is dropped.
@@ -207,9 +218,19 @@ impl S3s {
         self.state().most_in_flight
     }
 
+    /// How many requests there were since this was asked last.
+    pub fn asked(&self) -> Asked {
+        std::mem::take(&mut self.state().asked)
+    }
+
+    /// Puts a legal hold on the object `name`.
+    pub fn hold(&self, name: &str) {
+        self.state().objects.get_mut(name).unwrap_or_else(|| panic!("no {name}")).held_for_good = true;
+    }
+
     /// Stores an object behind pgkeep's back.
-    pub fn insert(&self, name: &str, bytes: &'static [u8]) {
-        let held = Held::of(Bytes::from_static(bytes));
+    pub fn insert(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let held = Held::of(Bytes::copy_from_slice(bytes.as_ref()));
         self.state().objects.insert(name.to_owned(), held);
     }
 
@@ -229,6 +250,8 @@ impl Held {
             storage_class: None,
             tagging: None,
             lock: None,
+            retain_until: None,
+            held_for_good: false,
             parts: Vec::new(),
         }
     }
@@ -248,6 +271,12 @@ fn etag(text: &str) -> String {
 
 fn timestamp(at: DateTime<Utc>) -> Timestamp {
     Timestamp::from(std::time::SystemTime::from(at))
+}
+
+fn moment(time: &Timestamp) -> DateTime<Utc> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::DateTime, &mut text).unwrap();
+    String::from_utf8(text).unwrap().parse().unwrap()
 }
 
 async fn collect(blob: Option<StreamingBlob>) -> Bytes {
@@ -344,6 +373,7 @@ impl S3 for Backend {
         held.storage_class = input.storage_class.map(|class| class.as_str().to_owned());
         held.tagging = input.tagging;
         held.lock = input.object_lock_mode.map(|mode| mode.as_str().to_owned());
+        held.retain_until = input.object_lock_retain_until_date.map(|until| moment(&until));
         if held.lock.is_some() && held.crc.is_none() && input.content_md5.is_none() {
             return Err(s3_error!(InvalidRequest, "Content-MD5 or a checksum is required with object lock"));
         }
@@ -356,7 +386,8 @@ impl S3 for Backend {
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let state = self.state(&req.input.bucket)?;
+        let mut state = self.state(&req.input.bucket)?;
+        state.asked.gets += 1;
         let held = state.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
         let all = held.bytes.len() as u64;
         let range = match req.input.range {
@@ -375,7 +406,8 @@ impl S3 for Backend {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let state = self.state(&req.input.bucket)?;
+        let mut state = self.state(&req.input.bucket)?;
+        state.asked.heads += 1;
         let held = state.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
         let asked = req.input.checksum_mode.is_some();
         Ok(S3Response::new(HeadObjectOutput {
@@ -383,6 +415,10 @@ impl S3 for Backend {
             e_tag: Some(etag(&held.etag)),
             last_modified: Some(timestamp(held.modified)),
             metadata: Some(held.metadata.clone()),
+            object_lock_retain_until_date: held.retain_until.map(timestamp),
+            object_lock_legal_hold_status: held
+                .held_for_good
+                .then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON)),
             checksum_crc64nvme: held.crc.clone().filter(|_| asked),
             checksum_type: (asked && held.crc.is_some()).then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
             ..HeadObjectOutput::default()
@@ -396,33 +432,52 @@ impl S3 for Backend {
 
     async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
-        let state = self.state(&input.bucket)?;
+        let mut state = self.state(&input.bucket)?;
+        state.asked.lists += 1;
+        let state = state;
         if input.continuation_token.is_some() && state.quirks.listings_break {
             return Err(s3_error!(InternalError, "the second page is lost"));
         }
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = if state.quirks.listings_repeat { None } else { input.continuation_token.clone() };
         let limit = state.quirks.page.min(input.max_keys.map_or(1000, |keys| keys as usize));
-        let mut below = state
-            .objects
-            .iter()
-            .filter(|(name, _)| name.starts_with(&prefix))
-            .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
-        let contents: Vec<Object> = below
-            .by_ref()
-            .take(limit)
-            .map(|(name, held)| Object {
-                key: Some(name.clone()),
-                size: Some(held.bytes.len() as i64),
-                last_modified: Some(timestamp(held.modified)),
-                ..Object::default()
-            })
-            .collect();
-        let more = below.next().is_some();
+        // The names of objects and, with a delimiter, of what they are rolled up to, in one order; a page counts both.
+        let common = |name: &str| {
+            let delimiter = input.delimiter.as_deref()?;
+            let end = name.get(prefix.len()..)?.find(delimiter)? + prefix.len() + delimiter.len();
+            name.get(..end).map(str::to_owned)
+        };
+        let (mut contents, mut folders): (Vec<Object>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut last, mut more) = (None, false);
+        for (name, held) in state.objects.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
+            let folder = common(name);
+            let place = folder.clone().unwrap_or_else(|| name.clone());
+            if after.as_ref().is_some_and(|after| place <= *after)
+                || folder.is_some() && folders.last() == folder.as_ref()
+            {
+                continue;
+            }
+            if contents.len() + folders.len() == limit {
+                more = true;
+                break;
+            }
+            last = Some(place);
+            match folder {
+                Some(folder) => folders.push(folder),
+                None => contents.push(Object {
+                    key: Some(name.clone()),
+                    size: Some(held.bytes.len() as i64),
+                    last_modified: Some(timestamp(held.modified)),
+                    ..Object::default()
+                }),
+            }
+        }
+        let folders = folders.into_iter().map(|folder| CommonPrefix { prefix: Some(folder) }).collect();
         Ok(S3Response::new(ListObjectsV2Output {
             is_truncated: Some(more),
-            next_continuation_token: contents.last().and_then(|last| last.key.clone()).filter(|_| more),
+            next_continuation_token: last.filter(|_| more),
             contents: Some(contents),
+            common_prefixes: Some(folders),
             ..ListObjectsV2Output::default()
         }))
     }

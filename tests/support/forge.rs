@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use pgkeep::archive::{Contents, FileContents, Packed, Packing, unpack_member};
 use pgkeep::catalogue::{FileKind, Manifest};
 use pgkeep::config::Compression;
+use pgkeep::destination::Key;
 use pgkeep::event::Progress;
+use pgkeep::id::BackupId;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -146,6 +149,41 @@ impl Forged {
         let at = memchr::memmem::find(&sql, from.as_bytes()).unwrap_or_else(|| panic!("no {from:?} in the archive"));
         self.forge(&[&sql[..at], to, &sql[at + from.len()..]].concat());
     }
+}
+
+/// The data file of every [`small_manifest`].
+pub const SMALL_DATA: &[u8] = b"not really gzip";
+
+/// The manifest of a backup that nobody took, with one data file of [`SMALL_DATA`]; a listing believes it.
+pub fn small_manifest(job: &str, database: &str, started_at: DateTime<Utc>, random: u16) -> Manifest {
+    let name = started_at.format("app_%Y%m%d_%H%M%S.sql.gz").to_string();
+    let json = serde_json::json!({
+        "format": 1, "written_by": "pgkeep 0.1.0", "id": BackupId::new(started_at, random), "job": job,
+        "database": database, "pinned": false, "started_at": started_at, "finished_at": started_at,
+        "server": {"version": "17.5 (Debian 17.5-1.pgdg120+1)", "version_num": 170_005, "system_identifier": "1",
+                   "database_oid": 5, "bootstrap_role": "postgres", "standby": false},
+        "pg_dump_version": "17.5", "codec": "gzip", "tables": 1, "rows": 2, "entries": 3, "large_objects": 0,
+        "sql_bytes": 100, "stored_bytes": SMALL_DATA.len(),
+        "properties": {"owner": "app", "encoding": "UTF8", "locale_provider": "libc", "collate": "C", "ctype": "C",
+                       "tablespace": "pg_default", "connection_limit": -1},
+        "extensions": [{"name": "plpgsql", "version": "1.0"}], "roles": ["app", "app_reader", "app_writer"],
+        "globals": {"status": "missing", "reason": "no right to read them"},
+        "files": [{"name": name, "kind": "data", "bytes": SMALL_DATA.len(),
+                   "sha256": hex::encode(Sha256::digest(SMALL_DATA)), "unpacked_bytes": 100}],
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// So many backups of `job/app`, one an hour, as objects: keys and bytes.
+pub fn small_backups(job: &str, count: usize) -> Vec<(Manifest, Vec<(Key, Vec<u8>)>)> {
+    let first: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
+    let backup = |n: usize| {
+        let manifest = small_manifest(job, "app", first + TimeDelta::hours(n as i64), n as u16);
+        let data = (manifest.dir().child(&manifest.files[0].name), SMALL_DATA.to_vec());
+        let json = (manifest.dir().join("manifest.json"), manifest.to_json().unwrap());
+        (manifest, vec![data, json])
+    };
+    (0..count).map(backup).collect()
 }
 
 /// Numbers that look random and are the same in every run.

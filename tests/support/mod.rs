@@ -33,7 +33,7 @@ mod tcp;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
-pub use forge::{Forged, Numbers};
+pub use forge::{Forged, Numbers, SMALL_DATA, small_backups, small_manifest};
 pub use postgres::{MAJORS, Postgres, bin_dir};
 pub use processes::{Process, is_running, peak_memory, processes_matching, wait_until, wait_until_gone};
 pub use program::{Outcome, Pgkeep, Running, pgkeep};

@@ -29,7 +29,7 @@ pub(super) async fn copy(args: &CopyArgs, session: &Session<'_>) -> Result<u8> {
             Some(from) => Catalog::read(session.ctx, std::slice::from_ref(from), job_of(selector)?.as_deref()).await?,
             None => catalog_for(selector, &[], session).await?,
         };
-        ops::copy(session.ctx, catalog.find(session.ctx, selector)?, from.as_ref(), &to).await?
+        ops::copy(session.ctx, &catalog.find(session.ctx, selector).await?, from.as_ref(), &to).await?
     };
     session.display.pause();
     let text = if outcomes.is_empty() { "nothing is missing\n".to_owned() } else { tables::copied(&outcomes) };

@@ -105,7 +105,7 @@ impl Show<'_> {
         self.command(&format!("backup list --at {shown}"))?;
         let catalog = Catalog::read(ctx, std::slice::from_ref(&destination), None).await?;
         output.text(&tables::list(&catalog.listed(), ctx.clock.now()))?;
-        let backup = catalog.find(ctx, "latest")?;
+        let backup = &catalog.find(ctx, "latest").await?;
         self.command(&format!("backup verify latest --at {shown}"))?;
         self.verify(backup, VerifyStatus::Intact).await?;
         self.command(&format!("drill latest --at {shown}"))?;
@@ -142,7 +142,7 @@ impl Show<'_> {
         let destination = self.destination(&damaged)?;
         let catalog = Catalog::read(ctx, &[destination], None).await?;
         self.command(&format!("backup verify latest --at {}", damaged.display()))?;
-        self.verify(catalog.find(ctx, "latest")?, VerifyStatus::Damaged).await
+        self.verify(&catalog.find(ctx, "latest").await?, VerifyStatus::Damaged).await
     }
 }
 

@@ -23,14 +23,14 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
             voice::warn(&problem_text(destination, problem));
         }
     }
-    let mut backups: Vec<&Backup> = Vec::new();
+    let mut backups: Vec<Backup> = Vec::new();
     for catalog in &catalogs {
         match &args.backup {
-            None => backups.extend(newest(catalog, None)),
+            None => backups.extend(newest(catalog, None, session).await),
             Some(name) => {
-                let of_job = newest(catalog, Some(name));
+                let of_job = newest(catalog, Some(name), session).await;
                 if of_job.is_empty() {
-                    backups.push(one(catalog, name, session)?);
+                    backups.push(one(catalog, name, session).await?);
                 } else {
                     backups.extend(of_job);
                 }
@@ -43,7 +43,7 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
     if !backups.is_empty() {
         ops::sweep_scratch(session.ctx);
     }
-    for backup in backups {
+    for backup in &backups {
         if session.ctx.cancel.is_cancelled() {
             found.codes.push(session.ctx.cancel.error().exit_code());
             break;
@@ -57,6 +57,7 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
             Err(error) => found.fail(job, error, session),
         }
     }
+    ops::consolidate(session.ctx, &backups).await;
     found.answer(session)
 }
 
@@ -89,21 +90,30 @@ async fn read(args: &DrillArgs, found: &mut Found, session: &Session<'_>) -> Res
 }
 
 /// The newest backup of every job and database in `catalog`, or of those of one job.
-fn newest<'c>(catalog: &'c Catalog, job: Option<&str>) -> Vec<&'c Backup> {
-    let mut newest: BTreeMap<(&str, &str), &Backup> = BTreeMap::new();
-    // They come oldest first: the last one stays.
-    for backup in catalog.backups().iter().filter(|backup| job.is_none_or(|job| backup.manifest.job == job)) {
-        newest.insert((&backup.manifest.job, &backup.manifest.database), backup);
+async fn newest(catalog: &Catalog, job: Option<&str>, session: &Session<'_>) -> Vec<Backup> {
+    let mut newest: BTreeMap<(&str, &str), Backup> = BTreeMap::new();
+    // They come oldest first, and of each database the first that is there is wanted.
+    for backup in catalog.backups().iter().rev().filter(|backup| job.is_none_or(|job| backup.manifest.job == job)) {
+        let of = (backup.manifest.job.as_str(), backup.manifest.database.as_str());
+        if newest.contains_key(&of) {
+            continue;
+        }
+        match backup.fresh(session.ctx).await {
+            Ok(Some(backup)) => drop(newest.insert(of, backup)),
+            Ok(None) => {}
+            // It was warned of, and this drill will say for itself what it could not read.
+            Err(_) => drop(newest.insert(of, backup.clone())),
+        }
     }
     newest.into_values().collect()
 }
 
 /// The backup that `name` means, which is not the name of a job that has backups.
-fn one<'c>(catalog: &'c Catalog, name: &str, session: &Session<'_>) -> Result<&'c Backup> {
+async fn one(catalog: &Catalog, name: &str, session: &Session<'_>) -> Result<Backup> {
     if session.ctx.config.jobs.contains_key(name) {
         return Err(nothing(&format!("job {name:?} has no backup to drill")));
     }
-    catalog.find(session.ctx, name)
+    catalog.find(session.ctx, name).await
 }
 
 /// The server that `--scratch` names; `None` for a throwaway one.

@@ -85,8 +85,8 @@ fn code(failed: &PruneFailure) -> u8 {
 /// Pins or unpins a backup at all of its copies.
 pub(super) async fn pin(args: &PinArgs, pinned: bool, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
-    let backup = catalog.find(session.ctx, &args.backup)?;
-    let outcome = ops::pin(session.ctx, &catalog, backup, pinned).await?;
+    let backup = catalog.find(session.ctx, &args.backup).await?;
+    let outcome = ops::pin(session.ctx, &catalog, &backup, pinned).await?;
     session.display.pause();
     let kept = backup.keep_until().filter(|until| !pinned && *until > session.ctx.clock.now());
     session.output.text(&tables::pinned(&outcome, kept))?;

@@ -49,7 +49,7 @@ pub(in crate::cli) struct TableSize {
 /// Shows one backup. The manifest is shown even where the index beside it cannot be read.
 pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
-    let backup = catalog.find(session.ctx, &args.backup)?;
+    let backup = &catalog.find(session.ctx, &args.backup).await?;
     let read = ops::contents(session.ctx, backup).await.map(|contents| largest_first(&contents));
     session.display.pause();
     let listed = backup.listed();
@@ -93,7 +93,7 @@ fn largest_first(contents: &Contents) -> Vec<TableSize> {
 /// Writes the archive of one backup to a file.
 pub(super) async fn fetch(args: &FetchArgs, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
-    let backup = catalog.find(session.ctx, &args.backup)?;
+    let backup = &catalog.find(session.ctx, &args.backup).await?;
     let bytes = ops::fetch(session.ctx, backup, &args.output).await?;
     session.display.pause();
     let file = args.output.display().to_string();

@@ -9,7 +9,7 @@ use crate::ops::{self, RestoreRequest};
 /// Restores one backup, and says what to do next.
 pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
-    let backup = catalog.find(session.ctx, &args.backup)?;
+    let backup = &catalog.find(session.ctx, &args.backup).await?;
     let config = &session.ctx.config;
     let job = &backup.manifest.job;
     let request = RestoreRequest {

@@ -8,6 +8,7 @@ use crate::destination::decode_segment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, Backup, Catalog, VerifyOutcome, VerifyStatus};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Verifies one backup, or all, at every destination that holds it.
 pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u8> {
@@ -21,17 +22,24 @@ pub(super) async fn verify(args: &VerifyArgs, session: &Session<'_>) -> Result<u
     // A copy that could not be looked at is no intact one: the check could not run there.
     found.codes.extend(catalog.unreadable().iter().map(|_| COULD_NOT_RUN));
     found.problems.extend(catalog.unreadable().iter().map(|(name, error)| super::unreadable_json(name, error)));
-    let backups = choose(args.backup.as_deref(), &catalog, &mut found, session)?;
-    for backup in backups {
+    let backups = choose(args.backup.as_deref(), &catalog, &mut found, session).await?;
+    for backup in &backups {
         if session.ctx.cancel.is_cancelled() {
             found.codes.push(session.ctx.cancel.error().exit_code());
             break;
         }
-        match ops::verify(session.ctx, backup, args.quick).await {
+        let verified = async {
+            match backup.fresh(session.ctx).await? {
+                Some(backup) => ops::verify(session.ctx, &backup, args.quick).await,
+                None => Err(nothing(&format!("backup {} is gone", backup.manifest.dir()))),
+            }
+        };
+        match verified.await {
             Ok(outcomes) => found.outcomes.extend(outcomes),
             Err(error) => found.fail(&error, &backup.manifest.dir().to_string(), None, session),
         }
     }
+    ops::consolidate(session.ctx, backups.iter().map(|backup| &**backup)).await;
     session.display.pause();
     session.output.text(&tables::verified(&found.outcomes))?;
     let mut document = json!({ "backups": found.outcomes });
@@ -63,22 +71,22 @@ impl Found {
 }
 
 /// The backups to verify. Folders that are meant and whose manifest cannot be used are added to `found` at once.
-fn choose<'c>(
+async fn choose<'c>(
     selector: Option<&str>,
     catalog: &'c Catalog,
     found: &mut Found,
     session: &Session<'_>,
-) -> Result<Vec<&'c Backup>> {
+) -> Result<Vec<Cow<'c, Backup>>> {
     let mut missing = None;
-    let (backups, prefix): (Vec<&Backup>, Option<String>) = match selector {
-        None => (catalog.backups().iter().collect(), None),
+    let (backups, prefix): (Vec<Cow<'c, Backup>>, Option<String>) = match selector {
+        None => (catalog.backups().iter().map(Cow::Borrowed).collect(), None),
         Some(text) => {
             let prefix = match text.parse()? {
                 Selector::Id(prefix) => Some(prefix),
                 Selector::Latest { .. } | Selector::At { .. } => None,
             };
-            match catalog.find(session.ctx, text) {
-                Ok(backup) => (vec![backup], prefix),
+            match catalog.find(session.ctx, text).await {
+                Ok(backup) => (vec![Cow::Owned(backup)], prefix),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     missing = Some(error);
                     (Vec::new(), prefix)

@@ -8,7 +8,7 @@
 
 use super::model::{File, children_of};
 use super::tree::Tree;
-use crate::destination::{Key, Object};
+use crate::destination::{Children, Key, Object};
 use crate::error::{ErrorKind, Result};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -25,10 +25,20 @@ type Folder = (Option<Key>, String);
 impl Tree {
     /// Every object below `prefix`, or below the root.
     pub(super) async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
+        Ok(self.look_below(prefix, true).await?.objects)
+    }
+
+    /// What lies in `folder`, or in the root, itself.
+    pub(super) async fn list_one(&self, folder: Option<&Key>) -> Result<Children> {
+        self.look_below(folder, false).await
+    }
+
+    async fn look_below(&self, prefix: Option<&Key>, deep: bool) -> Result<Children> {
         let mut level: Vec<Folder> =
             self.fresh_folders(prefix).await?.into_iter().map(|id| (prefix.cloned(), id)).collect();
         let mut seen: HashSet<String> = level.iter().map(|(_, id)| id.clone()).collect();
         let mut found = Found::new();
+        let mut folders_below = BTreeSet::new();
         while !level.is_empty() {
             let mut next = Vec::new();
             for folders in level.chunks(TOGETHER) {
@@ -40,7 +50,9 @@ impl Tree {
                     }
                     let key = path.map_or_else(|| name.clone(), |path| path.child(&name));
                     if file.is_folder() {
-                        if seen.insert(file.id.clone()) {
+                        if !deep {
+                            folders_below.insert(key);
+                        } else if seen.insert(file.id.clone()) {
                             next.push((Some(key), file.id));
                         }
                     } else if file.bytes().is_some() {
@@ -50,7 +62,8 @@ impl Tree {
             }
             level = next;
         }
-        Ok(found.into_values().map(|(_, object)| object).collect())
+        let objects = found.into_values().map(|(_, object)| object).collect();
+        Ok(Children { folders: folders_below.into_iter().collect(), objects })
     }
 
     fn add(&self, found: &mut Found, key: Key, file: &File) -> Result<()> {

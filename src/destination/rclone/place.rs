@@ -8,7 +8,7 @@ use super::digests::{Sums, Tally};
 use super::failure::Failure;
 use super::program::{Program, Work};
 use crate::config::RcloneConfig;
-use crate::destination::{Key, Object};
+use crate::destination::{Children, Key, Object};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Stdin;
 use bytes::Bytes;
@@ -206,19 +206,27 @@ impl Place {
 
     /// See [`crate::destination::Destination::list`].
     pub(super) async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
+        Ok(self.ask_for_a_list(prefix, &["lsjson", "-R", "--files-only", "--no-mimetype"]).await?.objects)
+    }
+
+    /// See [`crate::destination::Destination::children`].
+    pub(super) async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.ask_for_a_list(folder, &["lsjson", "--no-mimetype"]).await
+    }
+
+    async fn ask_for_a_list(&self, prefix: Option<&Key>, command: &[&str]) -> Result<Children> {
         let folder = self.place(prefix);
-        let command = ["lsjson", "-R", "--files-only", "--no-mimetype"];
-        let (status, stdout) = self.program.ask(Work::Brief, &command, Stdin::Null, &[&folder]).await?;
+        let (status, stdout) = self.program.ask(Work::Brief, command, Stdin::Null, &[&folder]).await?;
         let cannot = format!("cannot list {folder}");
         if !status.success() {
             let failure = Failure::of(&status);
             // Not the folder itself, perhaps, but one in it, which went while it was listed.
             return match (failure.kind, prefix) {
                 (ErrorKind::NotFound, Some(_)) => match self.stat(&folder, None).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Children::default()),
                     Err(error) => Err(error),
                     Ok(entry) if entry.is_dir => Err(failure.error(cannot).with_kind(ErrorKind::Unavailable)),
-                    Ok(_) => Ok(Vec::new()),
+                    Ok(_) => Ok(Children::default()),
                 },
                 _ => Err(failure.error(cannot)),
             };
@@ -229,16 +237,21 @@ impl Place {
             && only.path == prefix.file_name()
             && !self.stat(&folder, None).await?.is_dir
         {
-            return Ok(Vec::new());
+            return Ok(Children::default());
         }
         let now = Utc::now();
-        let mut objects = Vec::new();
-        for entry in entries.iter().filter(|entry| !entry.is_dir && entry.size >= 0) {
+        let mut found = Children::default();
+        for entry in entries.iter().filter(|entry| entry.is_dir || entry.size >= 0) {
             // What no key can name, and what has no size, is nothing of pgkeep's.
             let Ok(relative) = entry.path.parse::<Key>() else { continue };
-            objects.push(entry.object(prefix.map_or_else(|| relative.clone(), |prefix| prefix.child(&relative)), now)?);
+            let key = prefix.map_or_else(|| relative.clone(), |prefix| prefix.child(&relative));
+            if entry.is_dir {
+                found.folders.push(key);
+            } else {
+                found.objects.push(entry.object(key, now)?);
+            }
         }
-        Ok(objects)
+        Ok(found)
     }
 
     /// See [`crate::destination::Destination::delete`].

@@ -2,7 +2,7 @@
 //! its own.
 
 use super::claim::{Holder, holder, mark_of};
-use crate::destination::remains::{MANIFEST_NAME, is_ancient, is_old, is_ours, is_temp};
+use crate::destination::remains::{MANIFEST_NAME, is_ancient, is_old, is_ours, is_passing_temp, is_temp};
 use crate::destination::service::{Service, Unfinished};
 use crate::destination::{Key, Object, Swept};
 use crate::error::{Error, Result};
@@ -30,8 +30,20 @@ pub(super) async fn sweep<S: Service>(service: &S, prefix: &Key, now: DateTime<U
     let objects = service.list(Some(prefix)).await?;
     let uploads = service.unfinished(prefix).await?;
     let mut folders: BTreeMap<Key, Folder> = BTreeMap::new();
+    let mut swept = Vec::new();
+    let mut failed: Option<Error> = None;
     for object in objects {
-        if let Some((dir, id)) = folder_of(prefix, &object.key) {
+        if is_passing_temp(object.key.file_name()) && object.key.segments().count() == 3 {
+            // An index or a mark of the catalogue, which its service did not write to the end.
+            if is_old(object.modified, now) {
+                match service.delete(&object.key).await {
+                    Ok(()) => swept.push(Swept { name: object.key.to_string(), bytes: object.bytes }),
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+        } else if let Some((dir, id)) = folder_of(prefix, &object.key) {
             folders.entry(dir).or_insert_with(|| Folder::new(id)).objects.push(object);
         }
     }
@@ -40,8 +52,6 @@ pub(super) async fn sweep<S: Service>(service: &S, prefix: &Key, now: DateTime<U
             folders.entry(dir).or_insert_with(|| Folder::new(id)).uploads.push(upload);
         }
     }
-    let mut swept = Vec::new();
-    let mut failed: Option<Error> = None;
     for (dir, folder) in folders {
         match (Sweep { service, now, dir: &dir }).folder(folder).await {
             Ok(found) => swept.extend(found),

@@ -3,12 +3,12 @@
 use super::evidence::{Sent, crc, crc_text, md5_of, md5_text};
 use super::{Place, Trouble};
 use crate::config::{S3Encryption, S3Lock};
-use crate::destination::remains::is_hidden;
-use crate::destination::{Key, Object, Stored};
+use crate::destination::remains::{is_hidden, is_passing};
+use crate::destination::{Children, Key, Object, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
 use aws_sdk_s3::primitives::{ByteStream, DateTime as S3Time};
-use aws_sdk_s3::types::{ObjectLockMode, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::types::{ObjectLockLegalHoldStatus, ObjectLockMode, ServerSideEncryption, StorageClass};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,8 +45,8 @@ macro_rules! with_attributes {
 pub(super) use with_attributes;
 
 impl Place {
-    /// The attributes for `key`. Hidden objects are pgkeep's own and soon deleted: they are encrypted as all are, but get no
-    /// retention, no class with a minimal age, no tags.
+    /// The attributes for `key`. Hidden objects, indexes of the catalogue and marks of changes are pgkeep's own and soon
+    /// deleted: they are encrypted as all are, but get no retention, no class with a minimal age, no tags.
     pub(super) fn attributes(&self, key: &Key) -> Attributes {
         let (encryption, kms_key) = match &self.config.encryption {
             None => (None, None),
@@ -54,7 +54,7 @@ impl Place {
             Some(S3Encryption::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
         };
         let plain = Attributes { encryption, kms_key, ..Attributes::default() };
-        if is_hidden(key) {
+        if is_hidden(key) || is_passing(key) {
             return plain;
         }
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -205,26 +205,40 @@ impl Place {
 
     /// See [`crate::destination::Service::list`].
     pub(super) async fn list(&self, prefix: Option<&Key>) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
+        Ok(self.pages(prefix, false).await?.objects)
+    }
+
+    /// See [`crate::destination::Service::children`].
+    pub(super) async fn children(&self, folder: Option<&Key>) -> Result<Children> {
+        self.pages(folder, true).await
+    }
+
+    /// What lies below the folder `prefix`, page by page; if `direct`, folders in it are named instead of what they hold.
+    async fn pages(&self, prefix: Option<&Key>, direct: bool) -> Result<Children> {
+        let mut found = Children::default();
         let mut token: Option<String> = None;
+        let inside = |name: &str| self.key_of(name).filter(|key| prefix.is_none_or(|prefix| key.is_below(prefix)));
         loop {
             let page = self
                 .ask(|client| {
                     let request = client.list_objects_v2().bucket(&self.config.bucket);
-                    request.prefix(self.beginning(prefix)).set_continuation_token(token.clone()).send()
+                    request
+                        .prefix(self.beginning(prefix))
+                        .set_delimiter(direct.then(|| "/".to_owned()))
+                        .set_continuation_token(token.clone())
+                        .send()
                 })
                 .await
                 .map_err(|trouble| trouble.during(format!("cannot list {}", self.name)))?;
             for listed in page.contents() {
-                let Some(key) = listed.key().and_then(|name| self.key_of(name)) else { continue };
-                if prefix.is_some_and(|prefix| !key.is_below(prefix)) {
-                    continue;
-                }
+                let Some(key) = listed.key().and_then(inside) else { continue };
                 let object = object(key.clone(), listed.size(), listed.last_modified());
-                objects.push(object.ok_or_else(|| self.untold(&key))?);
+                found.objects.push(object.ok_or_else(|| self.untold(&key))?);
             }
+            let folders = page.common_prefixes().iter().filter_map(|common| common.prefix()?.strip_suffix('/'));
+            found.folders.extend(folders.filter_map(inside));
             if page.is_truncated() != Some(true) {
-                return Ok(objects);
+                return Ok(found);
             }
             let next = page.next_continuation_token;
             if next.is_none() || next == token {
@@ -232,6 +246,19 @@ impl Place {
             }
             token = next;
         }
+    }
+
+    /// See [`crate::destination::Service::locked_until`]: of the version that a reader gets, as far as the keys may ask.
+    pub(super) async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let head = self
+            .ask(|client| client.head_object().bucket(&self.config.bucket).key(self.name_of(key)).send())
+            .await
+            .map_err(|trouble| trouble.during(format!("cannot look at {key} at {}", self.name)))?;
+        if head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
+            // Until somebody takes the hold away, whenever that may be.
+            return Ok(Some(DateTime::<Utc>::MAX_UTC));
+        }
+        Ok(head.object_lock_retain_until_date().and_then(time))
     }
 
     /// The error for a listing that says that it goes on and does not.

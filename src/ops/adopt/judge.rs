@@ -84,6 +84,7 @@ impl Adoption<'_> {
         let extensions = scan.entries.iter().filter(|entry| entry.kind == "EXTENSION");
         let inspection = Inspection {
             database: database.clone(),
+            now: taken_at,
             user: String::new(),
             superuser: false,
             server: Server {

@@ -212,6 +212,7 @@ impl Adoption<'_> {
                 duration_seconds: 0.0,
                 destinations: Vec::new(),
                 warnings: Vec::new(),
+                pruned: 0,
                 error: None,
                 failure: None,
             },
@@ -240,6 +241,7 @@ impl Adoption<'_> {
             duration_seconds: 0.0,
             destinations: Vec::new(),
             warnings: judged.warnings.clone(),
+            pruned: 0,
             error: None,
             failure: None,
         }

@@ -2,14 +2,15 @@
 
 use super::{Planned, Pruning};
 use crate::catalogue;
-use crate::destination::{Destination, Key};
-use crate::error::{Error, Result};
+use crate::destination::{Destination, Key, MANIFEST_NAME};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::ops::Context;
 use crate::ops::outcome::{PruneOutcome, PrunedBackup};
 use crate::ops::store::copy_of;
+use crate::retention::KeepReason;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What interrupted runs left of `job`. That it cannot be removed is no reason not to take a backup.
 pub(in crate::ops) async fn sweep(ctx: &Context, destination: &dyn Destination, job: &str, now: DateTime<Utc>) {
@@ -41,8 +42,26 @@ impl Pruning {
     pub async fn carry_out(mut self, ctx: &Context) -> PruneOutcome {
         let plan = self.listed();
         let mut deleted = Vec::new();
-        for planned in std::mem::take(&mut self.planned).iter().rev().filter(|planned| !planned.keep) {
+        let all = std::mem::take(&mut self.planned);
+        let mut gone = BTreeMap::new();
+        for planned in all.iter().rev().filter(|planned| !planned.keep) {
             let (destination, manifest) = (&planned.destination, &planned.manifest);
+            let place = (destination.name().to_owned(), manifest.database.clone());
+            let blocked = match gone.get(&place) {
+                Some(blocked) => *blocked,
+                None => {
+                    let found = stand_ins(&all, planned).await;
+                    let blocked = found.is_err();
+                    if let Err(error) = found {
+                        self.fail(&**destination, Some(&manifest.database), None, error);
+                    }
+                    gone.insert(place, blocked);
+                    blocked
+                }
+            };
+            if blocked {
+                continue;
+            }
             let fail = |error| (Some(manifest.database.clone()), Some(manifest.id.clone()), error);
             if ctx.cancel.is_cancelled() {
                 self.fail(&**destination, None, None, ctx.cancel.error());
@@ -76,6 +95,30 @@ impl Pruning {
         }
         PruneOutcome { plan, deleted, failed: self.failed }
     }
+}
+
+/// That those are there for whose sake `planned` may go: the list may have them from an index, and somebody may have deleted
+/// their manifests by hand.
+async fn stand_ins(all: &[Planned], planned: &Planned) -> Result<()> {
+    let floor = |reason: &KeepReason| {
+        matches!(reason, KeepReason::NewestGood | KeepReason::NewestDrilled | KeepReason::AtLeast(_))
+    };
+    let beside = |other: &&Planned| {
+        other.destination.name() == planned.destination.name() && other.manifest.database == planned.manifest.database
+    };
+    for other in all.iter().filter(beside).filter(|other| other.reasons.iter().any(floor)) {
+        let manifest = other.manifest.dir().join(MANIFEST_NAME);
+        other.destination.head(&manifest).await.map_err(|error| {
+            let message =
+                format!("nothing of {} is deleted: {manifest} should be kept, and", planned.manifest.database);
+            let message = match error.kind() {
+                ErrorKind::NotFound => format!("{message} is not there"),
+                _ => format!("{message} cannot be looked at"),
+            };
+            Error::new(error.kind(), message).caused_by(error).hint("run `pgkeep backup prune` again")
+        })?;
+    }
+    Ok(())
 }
 
 enum Deleted {
