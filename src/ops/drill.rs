@@ -307,8 +307,8 @@ impl Drill<'_> {
         let mut properties = self.manifest().properties.clone();
         if !properties.knows_locale() && properties.encoding == "UTF8" {
             // Almost every database has a locale that knows letters outside of ASCII, and some types need them: ltree.
-            properties.collate = "C.UTF-8".to_owned();
-            properties.ctype = "C.UTF-8".to_owned();
+            "C.UTF-8".clone_into(&mut properties.collate);
+            "C.UTF-8".clone_into(&mut properties.ctype);
         }
         let cancel = &self.ctx.cancel;
         let Err(error) = maintenance.execute(&properties.create_statement(DATABASE, version), cancel).await else {

@@ -32,7 +32,7 @@ mod tests {
     use super::super::{Omit, Scan, Scanner};
 
     fn scan(script: &str, elsewhere: bool) -> Scan {
-        let mut scanner = Scanner::new(Default::default(), Omit { elsewhere, ..Omit::default() });
+        let mut scanner = Scanner::new(super::super::ColumnOrder::new(), Omit { elsewhere, ..Omit::default() });
         scanner.feed(script.as_bytes());
         scanner.finish()
     }

@@ -416,7 +416,7 @@ fn a_large_file_is_adopted_in_little_memory() {
     let (head, tail) = dump.split_once("FROM stdin;\n").unwrap();
     let path = old.work.path().join("app_20261120.sql.gz");
     let mut out = GzEncoder::new(std::fs::File::create(&path).unwrap(), Compression::fast());
-    write!(out, "{head}FROM stdin;\n").unwrap();
+    writeln!(out, "{head}FROM stdin;").unwrap();
     for block in 0..230u32 {
         let mut rows = String::new();
         while rows.len() < 1 << 20 {

@@ -267,7 +267,7 @@ mod tests {
             assert_eq!(zone_of("1\t\\N\t\\N\t\\N\t2026-01-01 00:00:00+09\n", madrid, piece), Ok(None));
             assert_eq!(zone_of(&format!("{winter}{summer}"), madrid, piece), Ok(Some(madrid)));
             let found = zone_of(&format!("{winter}{summer}"), Tz::UTC, piece).unwrap().unwrap();
-            assert!(found.name().starts_with("Europe/") || found.name().starts_with("A"), "{found}");
+            assert!(found.name().starts_with("Europe/") || found.name().starts_with('A'), "{found}");
             assert_eq!(zone_of("1\t2026-01-20 02:00:00+00\tinfinity\t\\N\tx\n", madrid, piece), Ok(Some(Tz::UTC)));
             assert_eq!(zone_of("1\t2026-01-20 02:00:00+01\t2026-01-20 02:00:00+05\t\\N\tx\n", madrid, piece), Err(()));
         }
