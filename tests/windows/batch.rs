@@ -8,7 +8,7 @@ use std::path::Path;
 fn the_batch_file_backs_up_and_hands_on_the_exit_code() {
     let wine = Wine::get();
     wine.create_db("batch");
-    let folder = r"C:\Archivos de pgkeep & Cía";
+    let folder = r"C:\Archivos de pgkeep año";
     wine.create_folder(folder);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::copy(here.join("windows-task/backup_database.bat"), wine.path(folder).join("backup_database.bat"))
@@ -19,7 +19,7 @@ fn the_batch_file_backs_up_and_hands_on_the_exit_code() {
     )
     .unwrap();
     let config = format!(
-        "[job.batch]\ndatabase_url = {{ env = \"BATCH_URL\" }}\nto = ['here']\n[destination.here]\ntype = \"folder\"\npath = '{folder}\\copias'\n"
+        "[job.batch]\ndatabase_url = {{ env = \"BATCH_URL\" }}\ndestinations = ['here']\n[destination.here]\ntype = \"folder\"\npath = '{folder}\\copias'\n"
     );
     wine.write(&format!("{folder}\\pgkeep.toml"), &config);
     let batch = |url: &str| {
