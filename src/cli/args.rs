@@ -4,11 +4,13 @@ mod auth;
 mod backup;
 mod doctor;
 mod restore;
+mod service;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
 pub(super) use backup::{BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
 pub(super) use doctor::DoctorArgs;
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};
+pub(super) use service::{InstallArgs, ServiceCommand, ServicePlace, UninstallArgs};
 
 use crate::secret::Secret;
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +81,9 @@ pub(super) enum Command {
     /// Get permission for a cloud storage
     #[command(subcommand)]
     Auth(AuthCommand),
+    /// Let the system start pgkeep: systemd on Linux, the Task Scheduler on Windows
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_do_not_exist() {
-        for name in ["run", "status", "report", "init", "service", "guard"] {
+        for name in ["run", "status", "report", "init", "guard"] {
             assert!(parse(&format!("pgkeep {name}")).is_err(), "{name}");
         }
         for name in ["prune", "pin", "unpin", "copy", "adopt"] {

@@ -31,7 +31,7 @@ fn candidates_in(variable: impl Fn(&str) -> Option<PathBuf>, windows: bool) -> V
 }
 
 /// The user's own folder for pgkeep's files, whether it exists or not; `None` where the environment does not tell.
-pub(super) fn user_folder() -> Option<PathBuf> {
+pub(crate) fn user_folder() -> Option<PathBuf> {
     user_folder_in(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from), cfg!(windows))
 }
 

@@ -21,6 +21,8 @@ pub use destination::{
     CHUNK_UNIT, DRIVE_CREDENTIALS_VARIABLE, DestinationConfig, DestinationRef, DriveConfig, LARGEST_PART, Patience,
     RcloneConfig, S3Check, S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART, drive_credentials_file,
 };
+#[cfg(target_os = "linux")]
+pub(crate) use load::user_folder;
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
 pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, RunConfig, Scratch};
 pub use schedule::Schedule;

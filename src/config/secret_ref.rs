@@ -12,10 +12,22 @@ pub enum SecretRef {
     Env(String),
     /// `{ file = "path" }`: the contents of a file that only its owner can read.
     File(PathBuf),
+    /// `{ credential = "name" }`: what the service manager hands to this service alone, as systemd does with
+    /// `LoadCredential=` ([`is_credential_name`] says which names there are).
+    Credential(String),
     /// `{ command = ["op", "read", "..."] }`: what a program prints.
     Command(Vec<String>),
     /// The text itself.
     Literal(Secret),
+}
+
+/// The folder with the credentials of a service (systemd.exec(5), "Credentials").
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+/// Whether systemd can give a credential this name: a file's name of printable ASCII without a colon, at most 255 bytes.
+pub(super) fn is_credential_name(name: &str) -> bool {
+    let fits = (1..=255).contains(&name.len()) && name != "." && name != "..";
+    fits && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'/' && byte != b':')
 }
 
 impl SecretRef {
@@ -24,6 +36,7 @@ impl SecretRef {
         match self {
             Self::Env(name) => from_environment(name, std::env::var_os(name)),
             Self::File(path) => from_file(path),
+            Self::Credential(name) => from_credential(name, std::env::var_os(CREDENTIALS_VARIABLE).map(PathBuf::from)),
             Self::Command(words) => from_command(words),
             Self::Literal(secret) => Ok(secret.clone()),
         }
@@ -50,6 +63,31 @@ fn from_file(path: &Path) -> Result<Secret> {
         return Err(Error::new(ErrorKind::PermissionDenied, format!("{} is open to others (mode {mode:03o})", what()))
             .hint(format!("run: chmod 600 {}", path.display())));
     }
+    text_of(file, what)
+}
+
+/// The mode is not looked at: systemd lets the service in by an access list, whose mask then shows as the group's bits,
+/// and nobody else gets into the folder.
+fn from_credential(name: &str, folder: Option<PathBuf>) -> Result<Secret> {
+    let how = || {
+        format!(
+            "add to the service, with `systemctl edit`, in [Service]: LoadCredential={name}:/etc/pgkeep/credentials/{name}"
+        )
+    };
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).ok_or_else(|| {
+        let message = format!("there is no credential {name:?}: {CREDENTIALS_VARIABLE} is not set");
+        Error::new(ErrorKind::NotFound, message)
+            .hint(format!("only services of systemd have credentials; {}; elsewhere set {CREDENTIALS_VARIABLE} to a folder with a file of that name", how()))
+    })?;
+    let what = || format!("the credential {name:?}");
+    let file = std::fs::File::open(folder.join(name))
+        .doing(|| format!("cannot open {}", what()))
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { error.hint(how()) } else { error })?;
+    text_of(file, what)
+}
+
+/// The whole text, without its last newline.
+fn text_of(file: std::fs::File, what: impl Fn() -> String) -> Result<Secret> {
     let mut text = std::io::read_to_string(file).doing(|| format!("cannot read {}", what()))?;
     trim_newline(&mut text);
     non_empty(text, what)
@@ -147,6 +185,41 @@ mod tests {
             }
         }
         assert_eq!(SecretRef::File(dir.path().join("none")).resolve().unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_credential_is_read_as_the_service_manager_gives_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shop.url");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        // What systemd's access list looks like.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
+        let folder = || Some(dir.path().to_owned());
+        assert_eq!(from_credential("shop.url", folder()).unwrap().expose(), "hunter2");
+
+        let missing = from_credential("crm.url", folder()).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert_eq!(missing.to_string(), "cannot open the credential \"crm.url\"");
+        assert!(missing.hint_text().unwrap().contains("LoadCredential=crm.url:"), "{missing:?}");
+        for no_folder in [None, Some(PathBuf::new())] {
+            let error = from_credential("shop.url", no_folder).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(error.to_string().contains("CREDENTIALS_DIRECTORY is not set"), "{error:?}");
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(from_credential("shop.url", folder()).unwrap_err().to_string().contains("is empty"));
+    }
+
+    #[test]
+    fn a_credentials_name_cannot_leave_its_folder() {
+        for name in ["shop", "shop.url", "a b", "..."] {
+            assert!(is_credential_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "/etc/passwd", "a:b", "a\nb", "ñ", &"x".repeat(256)] {
+            assert!(!is_credential_name(name), "{name}");
+        }
     }
 
     #[cfg(unix)]

@@ -133,10 +133,12 @@ fn each_wrong_line_is_named_with_its_remedy() {
             "database_url = 5",
             "line 8, column 16: \"database_url\" must be a table such as { env = \"NAME\" }, not an integer",
         ),
-        ("database_url = {}", "must hold one of env, file, and command"),
-        ("database_url = { env = \"A\", file = \"b\" }", "must hold one of env, file, and command"),
+        ("database_url = {}", "must hold one of env, file, credential, and command"),
+        ("database_url = { env = \"A\", file = \"b\" }", "must hold one of env, file, credential, and command"),
         ("database_url = { evn = \"A\" }", "did you mean \"env\"?"),
-        ("database_url = { command = [] }", "must hold one of env, file, and command"),
+        ("database_url = { credential = \"../shop\" }", "a credential has the name of a file"),
+        ("database_url = { credential = \"a\", env = \"b\" }", "must hold one of env, file, credential, and command"),
+        ("database_url = { command = [] }", "must hold one of env, file, credential, and command"),
         ("databases = []", "\"databases\" must be \"all\" or an array of names"),
         ("databases = \"shop\"", "\"databases\" must be \"all\" or an array of names"),
         ("databases = [\"a\", \"a\"]", "\"a\" is twice in \"databases\""),
@@ -202,7 +204,7 @@ retry_for = "10m"
 [destination.drive]
 type = "gdrive"
 folder_id = "1AbC"
-credentials = { file = "/etc/pgkeep/drive.json" }
+credentials = { credential = "drive.json" }
 delete = "trash"
 [destination.onedrive]
 type = "rclone"
@@ -216,7 +218,8 @@ remote = "onedrive:Backups/"
     assert!(s3.object_lock.is_some_and(|lock| !lock.compliance && lock.retain.as_secs() == 30 * 86400));
     assert_eq!(s3.patience.retry_for.as_secs(), 600);
     let DestinationConfig::Drive(drive) = &config.destinations["drive"] else { panic!("no Drive") };
-    assert!(drive.trash && drive.credentials.is_some());
+    assert!(drive.trash);
+    assert_eq!(drive.credentials, Some(SecretRef::Credential("drive.json".into())));
     let DestinationConfig::Rclone(rclone) = &config.destinations["onedrive"] else { panic!("no rclone") };
     assert_eq!(rclone.remote, "onedrive:Backups");
 

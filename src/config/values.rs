@@ -2,6 +2,7 @@
 
 use super::reader::{Problems, Section, Value, kind, string};
 use super::resolve::Origin;
+use super::secret_ref::is_credential_name;
 use crate::config::{Retention, SecretRef};
 use crate::error::Error;
 use crate::secret::Secret;
@@ -81,16 +82,23 @@ pub(super) fn secret(
     let mut section = Section::of(format!("{key:?}"), value, problems)?;
     let env = section.string("env", problems).map(|name| SecretRef::Env(name.to_owned()));
     let file = section.string("file", problems).map(|path| SecretRef::File(origin.path(path)));
+    let credential = section.parsed("credential", problems, |name| {
+        let why = "a credential has the name of a file: ASCII without \"/\" and \":\"";
+        if is_credential_name(name) { Ok(name.to_owned()) } else { Err(why.to_owned()) }
+    });
     let command = section.strings("command", problems).map(|words| words.into_iter().map(|(word, _)| word).collect());
     let command = command.map(SecretRef::Command);
-    let found =
-        ["env", "file", "command"].iter().filter(|name| section.entries().any(|(key, ..)| key == **name)).count();
+    let forms = ["env", "file", "credential", "command"];
+    let found = forms.iter().filter(|name| section.entries().any(|(key, ..)| key == **name)).count();
     section.finish(problems);
     if found != 1 || command == Some(SecretRef::Command(Vec::new())) {
-        problems.add(&value.span(), format!("{key:?} must hold one of env, file, and command = [\"program\", ...]"));
+        problems.add(
+            &value.span(),
+            format!("{key:?} must hold one of env, file, credential, and command = [\"program\", ...]"),
+        );
         return None;
     }
-    env.or(file).or(command)
+    env.or(file).or(credential.map(SecretRef::Credential)).or(command)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod instructions;
 mod outcome;
 mod prove;
 mod restore;
+mod service;
 mod store;
 mod verify;
 
@@ -37,4 +38,7 @@ pub use outcome::{
     Proof, RestoreOutcome, VerifyOutcome, VerifyStatus,
 };
 pub use restore::{RestoreRequest, Target, restore};
+pub use service::{
+    ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
+};
 pub use verify::verify;

@@ -118,6 +118,8 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/configuration.md",
         "docs/architecture.md",
         "docs/destinations.md",
+        "docs/scheduling.md",
+        "windows-task/README.md",
     ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -128,22 +130,40 @@ fn the_links_of_the_documents_lead_somewhere() {
 }
 
 #[test]
-fn the_example_configuration_loads_and_is_complete() {
+fn every_example_configuration_loads() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("backups");
     std::fs::create_dir(&folder).unwrap();
-    let example = root().join("examples/pgkeep.toml");
-    let args = ["--config", example.to_str().unwrap(), "backup", "list", "--at", folder.to_str().unwrap()];
-    let list = pgkeep(&args, home.path());
-    assert_eq!(String::from_utf8_lossy(&list.stderr), "");
-    assert_eq!(String::from_utf8_lossy(&list.stdout), "no backups\n");
+    let mut loaded = 0;
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let example = entry.unwrap().path();
+        if example.extension().is_some_and(|extension| extension == "toml") {
+            let args = ["--config", example.to_str().unwrap(), "backup", "list", "--at", folder.to_str().unwrap()];
+            let list = pgkeep(&args, home.path());
+            assert_eq!(String::from_utf8_lossy(&list.stderr), "", "{}", example.display());
+            assert_eq!(String::from_utf8_lossy(&list.stdout), "no backups\n");
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 4, "only {loaded} configurations in examples/");
+}
+
+#[test]
+fn the_example_configuration_is_complete() {
     // Every key of the reference is in the example, if only as a comment.
     let example = read("examples/pgkeep.toml");
+    let mut keys = 0;
     for line in read("docs/configuration.md").lines() {
         if let Some((key, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'))
             && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         {
-            assert!(example.contains(key), "the example has no {key}");
+            let there = |line: &str| {
+                let mut words = line.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+                words.any(|word| word == key)
+            };
+            assert!(example.lines().any(there), "the example has no {key}");
+            keys += 1;
         }
     }
+    assert!(keys > 60, "only {keys} keys are described");
 }

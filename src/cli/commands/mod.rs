@@ -8,11 +8,12 @@ mod doctor;
 mod drill;
 mod look;
 mod restore;
+mod service;
 mod verify;
 
 pub(super) use look::TableSize;
 
-use super::args::{AuthCommand, BackupCommand, Cli, Command};
+use super::args::{AuthCommand, BackupCommand, Cli, Command, ServiceCommand};
 use super::output::{self, Output};
 use super::places;
 use super::progress::Display;
@@ -45,6 +46,8 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,
+        Command::Service(ServiceCommand::Install(args)) => service::install(args, session).await,
+        Command::Service(ServiceCommand::Uninstall(args)) => service::uninstall(args, session).await,
         Command::Completions { shell } => completions(*shell),
     }
 }
