@@ -34,3 +34,16 @@ fn the_batch_file_backs_up_and_hands_on_the_exit_code() {
     assert!(told.stdout.contains("exit code 1"), "{told:?}");
     assert_eq!(backup_dirs(wine.path(folder).join("copias")).len(), 1);
 }
+
+#[test]
+fn a_task_is_written_with_the_paths_of_this_computer() {
+    let wine = Wine::get();
+    wine.create_folder(r"C:\task");
+    wine.run("postgres", ["service", "install", "--root", r"C:\task"]).exits(0);
+    let bytes = std::fs::read(wine.path(r"C:\task\pgkeep-daily.xml")).unwrap();
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let xml = String::from_utf16(&units).unwrap();
+    for expected in [r"\windows-test\pgkeep.exe", r"C:\ProgramData\pgkeep\pgkeep.toml", "<LogonType>S4U</LogonType>"] {
+        assert!(xml.contains(expected), "{xml}");
+    }
+}
