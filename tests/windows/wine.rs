@@ -126,9 +126,9 @@ impl Wine {
         Ended::of(&command.output().expect("wine"))
     }
 
-    /// A database for the superuser `postgres`.
+    /// A database for the superuser `postgres`. Without TLS, so that an error of the server is told in its own words.
     pub fn url(&self, db: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{db}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{db}?sslmode=disable", self.port)
     }
 
     /// Where a path of this Windows is on Linux.
