@@ -24,7 +24,8 @@ const PREFIX: &str = "prefix-1";
 const SUPERVISOR: &str = r#"
     trap '' INT TERM HUP
     read -r _
-    wineserver -k9
+    # Not with KILL, which would end wine's server alone.
+    wineserver -k
     wineserver -w
     rm -rf "$1"
 "#;
