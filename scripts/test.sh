@@ -6,7 +6,7 @@
 #
 # The tests run on real servers: PostgreSQL of several major versions, SeaweedFS for S3, rclone for WebDAV and SFTP; and
 # they ask other people's clients, in Python, what is stored there, and other people's checkers whether systemd, Windows
-# and Kubernetes would understand our files. All of it is unpacked once into a cache folder
+# and Kubernetes would understand our files. pgkeep.exe runs under wine (windows.sh). All of it is unpacked once into a cache folder
 # (/var/cache/pgkeep-tests for root, otherwise ~/.cache/pgkeep-tests) and never installed into the system.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
@@ -170,9 +170,11 @@ setup_postgres
 setup_compiler
 setup_rust
 setup_rust_linters
+step "pgkeep for Windows" "$PROJECT/scripts/windows.sh"
 [ "${1:-}" != --setup ] || exit 0
 step "shellcheck" shellcheck -x -P scripts scripts/*.sh .ci/run
 step "cargo fmt" cargo fmt --check
 step "cargo clippy" cargo clippy --all-targets --locked --quiet -- -D warnings
 step "cargo test" cargo test --locked "$@"
+[ $# -gt 0 ] || step "cargo test on Windows" cargo test --locked --test windows
 say "all checks passed in $SECONDS s"

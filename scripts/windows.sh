@@ -147,12 +147,23 @@ C
     mv "$WINDOWS/making" "$PREFIX"
 }
 
+# remove_remains: what test runs left that were killed together with what cleans up after them.
+remove_remains() {
+    local folder
+    for folder in "$WINDOWS"/run-*; do
+        [ -d "$folder" ] || continue
+        # A wine that still runs there is a test's.
+        env WINEPREFIX="$folder/prefix" wineserver -k0 2>/dev/null || rm -rf "$folder"
+    done
+}
+
 # prepare: what tests run in, one run at a time.
 prepare() {
     mkdir -p "$WINDOWS"
     exec 9>"$WINDOWS/lock"
     flock 9
     rm -rf "$WINDOWS"/unpack.*
+    remove_remains
     install_windows_server
     # The lock is not for wine's server, which stays a while.
     make_prefix 9>&-

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Error, PipeReader, PipeWriter};
+use std::os::windows::process::CommandExt;
 use std::process::{Command, ExitStatus};
 use winsafe::{HPROCESS, co};
 
@@ -52,7 +53,12 @@ pub fn is_alive(pid: u32) -> bool {
 
 pub(super) fn set_user(_command: &mut Command, _run_as: Option<&RunAs>) {}
 
-pub(super) fn prepare(_command: &mut Command) {}
+/// `CREATE_NEW_PROCESS_GROUP`: Ctrl-C in the console reaches pgkeep alone, which stops its children in order.
+const NEW_PROCESS_GROUP: u32 = 0x200;
+
+pub(super) fn prepare(command: &mut Command) {
+    command.creation_flags(NEW_PROCESS_GROUP);
+}
 
 pub(super) fn attach(child: &tokio::process::Child) -> Job {
     let attached = || {

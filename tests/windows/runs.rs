@@ -17,17 +17,15 @@ fn a_second_run_is_refused_and_a_killed_one_leaves_nothing_listed() {
     };
     wait_until("the lock", || waiting("wait_event = 'PgSleep'") == "1");
 
+    let said = tempfile::NamedTempFile::new().unwrap();
     let mut first = wine.pgkeep(["backup", "now", "--to", home]);
-    first
-        .env("DATABASE_URL", wine.url("locked"))
-        .env("PGKEEP_TEST_RUN", "first")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    first.env("DATABASE_URL", wine.url("locked")).stdout(Stdio::null()).stderr(said.reopen().unwrap());
     let mut first = first.spawn().unwrap();
     let begun = crate::support::processes::wait_until_within(std::time::Duration::from_secs(120), || {
         waiting("wait_event_type = 'Lock'") == "1"
     });
-    assert!(begun, "pg_dump did not come to wait: {:?}", first.try_wait());
+    let said = || std::fs::read_to_string(said.path()).unwrap();
+    assert!(begun, "pg_dump did not come to wait: {:?}\n{}", first.try_wait(), said());
 
     let second = wine.run("locked", ["backup", "now", "--to", home]).exits(6);
     assert!(second.stderr.contains("is locked by another run: backup, pid "), "{second:?}");

@@ -24,7 +24,8 @@ const PREFIX: &str = "prefix-1";
 const SUPERVISOR: &str = r#"
     trap '' INT TERM HUP
     read -r _
-    wineserver -k9
+    # Not with KILL, which would end wine's server alone.
+    wineserver -k
     wineserver -w
     rm -rf "$1"
 "#;
@@ -126,9 +127,9 @@ impl Wine {
         Ended::of(&command.output().expect("wine"))
     }
 
-    /// A database for the superuser `postgres`.
+    /// A database for the superuser `postgres`. Without TLS, so that an error of the server is told in its own words.
     pub fn url(&self, db: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{db}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{db}?sslmode=disable", self.port)
     }
 
     /// Where a path of this Windows is on Linux.
