@@ -41,7 +41,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Removes `folder` and all that is in it.
 pub(super) fn remove(folder: &Path) -> Result<()> {
-    for _ in 1..if cfg!(windows) { ATTEMPTS } else { 1 } {
+    let again = if cfg!(windows) { ATTEMPTS } else { 0 };
+    for _ in 0..again {
         if fs::remove_dir_all(folder).is_ok() {
             return Ok(());
         }

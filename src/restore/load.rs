@@ -200,6 +200,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)]
     fn ctrl_z_is_escaped_in_rows_alone_wherever_pieces_end() {
         let text = b"a\x1ab\nrow \x1a1\t\x1a\n\\.\nc\x1a";
         for length in 1..=text.len() {

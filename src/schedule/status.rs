@@ -14,6 +14,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+#[cfg(test)]
+mod tests;
+
 /// The lock of `pgkeep run`: its folder in the state folder, and its name.
 const RUN_LOCK: (&str, &str) = ("run", "scheduler");
 

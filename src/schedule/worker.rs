@@ -95,12 +95,14 @@ impl Worker {
         };
         ops::sweep_scratch(&ctx);
         let mut first = None;
+        let mut drilled = Vec::new();
         for taken in facts.undrilled(&job.databases, slot, ctx.clock.now()) {
             let same = |backup: &&ops::Backup| {
                 backup.manifest.id.as_str() == taken.id && backup.manifest.database == taken.database
             };
             let Some(backup) = catalog.backups().iter().find(same) else { continue };
             let outcome = ops::drill(&ctx, backup, &request).await?;
+            drilled.push(backup);
             if outcome.result == "could_not_run" {
                 let unknown = || Error::new(ErrorKind::CouldNotRun, "the drill could not run");
                 first = first.or(Some(outcome.failure.unwrap_or_else(unknown)));
@@ -108,6 +110,7 @@ impl Worker {
                 self.listener.tell(Some(&job.name), &News::Drilled(&outcome));
             }
         }
+        ops::consolidate(&ctx, drilled).await;
         first.map_or(Ok(()), Err)
     }
 

@@ -88,10 +88,22 @@ fn version_and_help_are_answers() {
     assert_eq!((version.code, version.stdout), (Some(0), format!("pgkeep {}\n", env!("CARGO_PKG_VERSION"))));
     let help = sandbox.run("--help");
     assert_eq!(help.code, Some(0));
-    for word in ["backup", "restore", "drill", "doctor", "auth", "demo", "completions", "Exit codes", "DATABASE_URL"] {
+    for word in [
+        "backup",
+        "restore",
+        "drill",
+        "run",
+        "status",
+        "doctor",
+        "auth",
+        "demo",
+        "completions",
+        "Exit codes",
+        "DATABASE_URL",
+    ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
-    for later in ["prune", "status", "service", "__guard"] {
+    for later in ["prune", "service", "__guard"] {
         assert!(!help.stdout.contains(later), "{later}: {}", help.stdout);
     }
     assert!(sandbox.run("backup now --help").stdout.contains("better set DATABASE_URL"));
@@ -105,7 +117,7 @@ fn help_never_tells_the_database_url() {
 
 #[test]
 fn a_command_of_a_later_version_does_not_pretend() {
-    for line in ["prune", "status", "run"] {
+    for line in ["prune", "report", "backup restore"] {
         let answer = Sandbox::new().run(line);
         assert_eq!(answer.code, Some(2), "{line}");
         assert!(answer.stderr.contains("unrecognized subcommand"), "{}", answer.stderr);

@@ -61,12 +61,23 @@ impl Clock for Wall {
     }
 }
 
+/// One piece of work.
+#[derive(Debug)]
+struct Ran {
+    job: String,
+    what: What,
+    slot: DateTime<Utc>,
+    from: DateTime<Utc>,
+    /// `None` while it runs.
+    to: Option<DateTime<Utc>>,
+    done: bool,
+}
+
 /// What the world holds, and what went on in it.
 #[derive(Default)]
 struct World {
     catalogue: BTreeMap<String, Vec<Taken>>,
-    /// Job, what, slot, from, to (`None` while it runs), and whether it was done.
-    runs: Vec<(String, What, DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>, bool)>,
+    runs: Vec<Ran>,
     at_work: Vec<String>,
     most_at_work: usize,
     /// The database is away until then.
@@ -94,7 +105,7 @@ impl Drop for AtWork<'_> {
         let now = self.0.wall.now();
         let mut world = self.0.world.lock().unwrap();
         world.at_work.retain(|job| *job != self.1);
-        world.runs[self.2].4 = Some(now);
+        world.runs[self.2].to = Some(now);
     }
 }
 
@@ -106,7 +117,7 @@ impl Pretender {
             assert!(!world.at_work.iter().any(|other| other == job), "{job} overlaps itself at {from}");
             world.at_work.push(job.to_owned());
             world.most_at_work = world.most_at_work.max(world.at_work.len());
-            world.runs.push((job.to_owned(), what, slot, from, None, false));
+            world.runs.push(Ran { job: job.to_owned(), what, slot, from, to: None, done: false });
             AtWork(self, job.to_owned(), world.runs.len() - 1)
         };
         let (seconds, fails) = {
@@ -146,7 +157,7 @@ impl Pretender {
                 newest.drilled = Some(Drilled { started_at: from, finished_at: now, result: DrillResult::Passed });
             }
         }
-        world.runs[at_work.2].5 = true;
+        world.runs[at_work.2].done = true;
         drop(world);
         drop(at_work);
         Ok(())
@@ -335,10 +346,10 @@ async fn a_month(base: &str, seed: u64) {
         for (slot, next) in slots.iter().zip(slots.iter().skip(1)) {
             // Quiet: up all the time, nothing away, and the work of an earlier slot over when this one came.
             let meets = |(from, to): &(DateTime<Utc>, DateTime<Utc>)| from < next && slot < to;
-            let busy = world.runs.iter().any(|(of, _, other, from, to, _)| {
-                let to = to.unwrap_or(end);
+            let busy = world.runs.iter().filter(|ran| ran.job == *job).any(|ran| {
+                let to = ran.to.unwrap_or(end);
                 // One that takes longer than its interval may be stopped after it.
-                of == job && if other == slot { to > *next } else { meets(&(*from, to)) }
+                if ran.slot == *slot { to > *next } else { meets(&(ran.from, to)) }
             });
             // Its own attempts may fail twice, and take their time.
             let failed = world.failed.get(&(job.clone(), What::Backup, *slot)).copied().unwrap_or(0);
@@ -363,7 +374,7 @@ async fn a_month(base: &str, seed: u64) {
     let told = |what: &str| world.news.iter().filter(|(_, news)| news.contains(what)).count();
     assert!(told("Skipped") > 3 && told("Again(2)") > 50 && told("Missed") > 3, "too little happened");
     assert!(told("why: First") >= machine.config.jobs.len());
-    let drills: Vec<_> = world.runs.iter().filter(|run| run.1 == What::Drill && run.5).collect();
+    let drills: Vec<_> = world.runs.iter().filter(|ran| ran.what == What::Drill && ran.done).collect();
     assert!((3..=5).contains(&drills.len()), "{drills:?}");
 }
 
@@ -451,7 +462,7 @@ async fn a_drill_that_is_due_during_a_backup_waits_and_is_not_skipped() {
     sleep(Duration::from_secs(10 * 86_400)).await;
     drop(started);
     let world = machine.world.lock().unwrap();
-    let done = |what| world.runs.iter().filter(|run| run.1 == what && run.5).count();
+    let done = |what| world.runs.iter().filter(|ran| ran.what == what && ran.done).count();
     assert_eq!((done(What::Backup), done(What::Drill)), (11, 10), "{:#?}", world.runs);
     assert!(world.news.iter().any(|(_, news)| news.contains("Waits")));
 }

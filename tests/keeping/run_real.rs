@@ -128,7 +128,7 @@ fn killed_and_stopped_at_random_instants_every_due_backup_exists_once() {
         // Not to wait for something, but to strike at a random instant.
         std::thread::sleep(random(Duration::from_secs(25)));
         let to = Utc::now();
-        if random(Duration::from_secs(1)).as_millis() % 2 == 0 {
+        if random(Duration::from_secs(1)) < Duration::from_millis(500) {
             running.kill(Signal::SIGKILL);
             logs.push_str(&running.wait().stderr);
         } else {

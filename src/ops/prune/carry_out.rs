@@ -47,19 +47,14 @@ impl Pruning {
         for planned in all.iter().rev().filter(|planned| !planned.keep) {
             let (destination, manifest) = (&planned.destination, &planned.manifest);
             let place = (destination.name().to_owned(), manifest.database.clone());
-            let blocked = match gone.get(&place) {
-                Some(blocked) => *blocked,
-                None => {
-                    let found = stand_ins(&all, planned).await;
-                    let blocked = found.is_err();
-                    if let Err(error) = found {
-                        self.fail(&**destination, Some(&manifest.database), None, error);
-                    }
-                    gone.insert(place, blocked);
-                    blocked
+            if !gone.contains_key(&place) {
+                let found = stand_ins(&all, planned).await;
+                gone.insert(place.clone(), found.is_err());
+                if let Err(error) = found {
+                    self.fail(&**destination, Some(&manifest.database), None, error);
                 }
-            };
-            if blocked {
+            }
+            if gone.get(&place).is_some_and(|gone| *gone) {
                 continue;
             }
             let fail = |error| (Some(manifest.database.clone()), Some(manifest.id.clone()), error);

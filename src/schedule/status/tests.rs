@@ -1,0 +1,136 @@
+//! The judgement against cases that were worked out by hand.
+
+use super::*;
+use crate::schedule::facts::tests::{at, drilled, taken};
+
+const NOW: &str = "2026-11-22T10:00:00Z";
+
+fn job(keys: &str) -> JobConfig {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pgkeep.toml");
+    let text = format!(
+        "[destination.office]\ntype = 'folder'\npath = 'office'\n[job.shop]\ndestinations = ['office']\n{keys}"
+    );
+    std::fs::write(&file, text).unwrap();
+    Config::read(&file).unwrap().jobs.remove("shop").unwrap()
+}
+
+fn judged(keys: &str, taken: Vec<Taken>, now: &str) -> JobStatus {
+    let facts = Facts { taken, complete: true };
+    judge("shop", Some(&job(keys)), chrono_tz::UTC, Ok(&facts), &Record::new("shop"), at(now)).unwrap()
+}
+
+fn kinds(status: &JobStatus) -> Vec<ProblemKind> {
+    status.problems.iter().map(|problem| problem.kind).collect()
+}
+
+#[test]
+fn a_backup_is_overdue_when_its_time_and_an_hour_of_grace_are_over() {
+    let yesterday = || vec![taken("shop", "2026-11-21T02:00:03Z", Some("2026-11-21T02:00:00Z"))];
+    let nightly = "schedule = '0 2 * * *'";
+    assert!(!judged(nightly, yesterday(), "2026-11-22T02:59:59Z").overdue);
+    let status = judged(nightly, yesterday(), "2026-11-22T03:00:00Z");
+    assert_eq!((status.overdue, kinds(&status)), (true, vec![ProblemKind::BackupOverdue]));
+    assert!(status.problems[0].message.contains("it was due at 2026-11-22 02:00:00 UTC"), "{status:?}");
+    assert_eq!(status.last_backup_age_seconds, Some(25 * 3600 - 3));
+    assert_eq!(status.next_backup, Some(at("2026-11-23T02:00:00Z")));
+    let often = "schedule = '*/10 * * * *'";
+    let taken_at = |time| vec![taken("shop", time, Some(time))];
+    assert!(!judged(often, taken_at("2026-11-22T09:40:00Z"), "2026-11-22T09:54:59Z").overdue);
+    assert!(judged(often, taken_at("2026-11-22T09:40:00Z"), "2026-11-22T09:55:00Z").overdue);
+}
+
+#[test]
+fn a_job_without_a_backup_is_overdue_if_it_has_a_schedule_or_a_limit() {
+    for (keys, overdue) in [("schedule = '0 2 * * *'", true), ("overdue_after = '2d'", true), ("", false)] {
+        let status = judged(keys, Vec::new(), NOW);
+        assert_eq!((status.overdue, status.watched), (overdue, overdue), "{keys}");
+    }
+}
+
+#[test]
+fn a_limit_goes_before_the_schedule_and_damaged_backups_do_not_count() {
+    let keys = "schedule = '0 2 * * *'\noverdue_after = '2d'";
+    let old = || taken("shop", "2026-11-20T12:00:00Z", None);
+    assert!(!judged(keys, vec![old()], NOW).overdue);
+    let damaged = Taken { damaged: true, ..taken("shop", "2026-11-22T02:00:00Z", None) };
+    let status = judged(keys, vec![old(), damaged.clone()], NOW);
+    assert_eq!(status.last_backup, Some(at("2026-11-20T12:00:00Z")));
+    assert_eq!((status.overdue, kinds(&status)), (false, vec![ProblemKind::BackupDamaged]));
+    assert!(judged(keys, vec![old(), damaged], "2026-11-22T12:00:01Z").overdue);
+}
+
+#[test]
+fn a_backup_of_the_future_does_not_hide_that_none_is_taken() {
+    let ahead = vec![taken("shop", "2027-11-22T02:00:00Z", Some("2027-11-22T02:00:00Z"))];
+    for keys in ["schedule = '0 2 * * *'", "overdue_after = '2d'"] {
+        assert!(judged(keys, ahead.clone(), NOW).overdue, "{keys}");
+    }
+}
+
+#[test]
+fn of_several_named_databases_the_worst_counts() {
+    let keys = "schedule = '0 2 * * *'\ndatabases = ['spa', 'desk']";
+    let both = vec![
+        taken("desk", "2026-11-20T02:00:00Z", Some("2026-11-20T02:00:00Z")),
+        taken("spa", "2026-11-22T02:00:00Z", Some("2026-11-22T02:00:00Z")),
+    ];
+    let status = judged(keys, both.clone(), NOW);
+    assert_eq!((status.overdue, status.last_backup), (true, Some(at("2026-11-20T02:00:00Z"))));
+    let status = judged(keys, both[1..].to_vec(), NOW);
+    assert_eq!((status.overdue, status.last_backup), (true, None));
+}
+
+#[test]
+fn a_drill_that_failed_is_a_problem_of_its_own_and_one_that_could_not_run_is_no_drill() {
+    let keys = "schedule = '0 2 * * *'\ndrill = { schedule = '0 4 * * *' }";
+    let backups = |result, drilled_at| {
+        let early = taken("shop", "2026-11-21T02:00:00Z", None);
+        vec![early, drilled(taken("shop", "2026-11-22T02:00:00Z", None), drilled_at, result)]
+    };
+    let at_four = "2026-11-22T04:00:00Z";
+    assert_eq!(kinds(&judged(keys, backups(DrillResult::Passed, at_four), NOW)), []);
+    let failed = judged(keys, backups(DrillResult::Failed, at_four), NOW);
+    assert_eq!((failed.overdue, kinds(&failed)), (false, vec![ProblemKind::DrillFailed]));
+    let could_not = judged(keys, backups(DrillResult::CouldNotRun, at_four), NOW);
+    assert_eq!((could_not.drill_overdue, could_not.last_drill), (true, None));
+    // Before there was anything to drill, no drill was due.
+    let first = vec![taken("shop", "2026-11-22T09:00:00Z", None)];
+    assert_eq!(kinds(&judged(keys, first, NOW)), []);
+}
+
+#[test]
+fn a_drill_has_its_own_limit_which_only_passed_ones_keep() {
+    let keys = "drill = { overdue_after = '7d' }";
+    let with = |result| vec![drilled(taken("shop", "2026-11-14T02:00:00Z", None), "2026-11-16T04:00:00Z", result)];
+    assert_eq!(kinds(&judged(keys, with(DrillResult::Passed), NOW)), []);
+    let failed = judged(keys, with(DrillResult::Failed), NOW);
+    assert_eq!(kinds(&failed), [ProblemKind::DrillOverdue, ProblemKind::DrillFailed]);
+}
+
+#[test]
+fn a_failure_is_told_until_something_made_it_good() {
+    let mut record = Record::new("shop");
+    let slot = at("2026-11-22T02:00:00Z");
+    record.backup.begin(slot, slot);
+    record.backup.failed(slot, at("2026-11-22T02:00:10Z"), "away".to_owned());
+    let judged = |taken: Vec<Taken>, record: &Record| {
+        let facts = Facts { taken, complete: true };
+        let config = job("schedule = '0 2 * * *'");
+        judge("shop", Some(&config), chrono_tz::UTC, Ok(&facts), record, at(NOW)).unwrap().failures
+    };
+    let before = || vec![taken("shop", "2026-11-21T02:00:00Z", None)];
+    let told = judged(before(), &record);
+    assert_eq!((told[0].attempts, told[0].slot, told[0].error.as_str()), (1, Some(slot), "away"));
+    assert_eq!(judged(vec![taken("shop", "2026-11-22T02:01:10Z", None)], &record), []);
+    record.backup.done(slot);
+    assert_eq!(judged(before(), &record), []);
+}
+
+#[test]
+fn nothing_is_known_of_a_catalogue_that_cannot_be_read() {
+    let config = job("schedule = '0 2 * * *'");
+    let status = judge("shop", Some(&config), chrono_tz::UTC, Err("no"), &Record::new("shop"), at(NOW)).unwrap();
+    assert_eq!((status.overdue, kinds(&status)), (false, vec![ProblemKind::Unreadable]));
+    assert!(status.next_backup.is_some());
+}
