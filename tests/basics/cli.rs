@@ -103,7 +103,7 @@ fn version_and_help_are_answers() {
     ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
-    for later in ["prune", "service", "__guard"] {
+    for later in ["report", "prune", "__guard"] {
         assert!(!help.stdout.contains(later), "{later}: {}", help.stdout);
     }
     assert!(sandbox.run("backup now --help").stdout.contains("better set DATABASE_URL"));

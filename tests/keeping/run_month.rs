@@ -372,7 +372,8 @@ async fn a_month(base: &str, seed: u64) {
     }
     assert!(certain > 1000, "only {certain} slots had a quiet interval");
     let told = |what: &str| world.news.iter().filter(|(_, news)| news.contains(what)).count();
-    assert!(told("Skipped") > 3 && told("Again(2)") > 50 && told("Missed") > 3, "too little happened");
+    let happened = ["Skipped", "Again(2)", "Missed"].map(told);
+    assert!(happened[0] > 3 && happened[1] > 50 && happened[2] > 3, "too little happened: {happened:?}");
     assert!(told("why: First") >= machine.config.jobs.len());
     let drills: Vec<_> = world.runs.iter().filter(|ran| ran.what == What::Drill && ran.done).collect();
     assert!((3..=5).contains(&drills.len()), "{drills:?}");

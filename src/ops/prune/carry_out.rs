@@ -6,6 +6,7 @@ use crate::destination::{Destination, Key, MANIFEST_NAME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::ops::Context;
+use crate::ops::consolidate::{consolidate_at, database_of};
 use crate::ops::outcome::{PruneOutcome, PrunedBackup};
 use crate::ops::store::copy_of;
 use crate::retention::KeepReason;
@@ -86,6 +87,16 @@ impl Pruning {
             });
             if let Some((database, id, error)) = failure {
                 self.fail(&**destination, database.as_deref(), id.as_ref(), error);
+            }
+        }
+        let mut changed = BTreeSet::new();
+        for one in &deleted {
+            let database = database_of(&one.job, &one.database);
+            let destination = self.judged.iter().find(|judged| judged.name() == one.destination);
+            if let Some(destination) = destination
+                && changed.insert((destination.name(), database.clone()))
+            {
+                consolidate_at(ctx, [destination], &database).await;
             }
         }
         PruneOutcome { plan, deleted, failed: self.failed }
