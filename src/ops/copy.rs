@@ -155,19 +155,41 @@ async fn transfer(
     to.check_writable().await?;
     // What an interrupted copy left would otherwise be in the way.
     to.sweep(&Key::encode(&manifest.job), ctx.clock.now()).await?;
+    // An index may know an earlier copy of this backup, with receipts that went when it did.
+    let change = Change::begin(&**to, &manifest.dir()).await?;
+    match transfer_from(ctx, manifest, sources, to, &progress).await {
+        Ok(source) => {
+            change.done();
+            Ok(Some(source))
+        }
+        Err(error) => {
+            change.revoke(&**to).await;
+            Err(error)
+        }
+    }
+}
+
+/// The name of the first source whose bytes arrived.
+async fn transfer_from(
+    ctx: &Context,
+    manifest: &Manifest,
+    sources: &[Arc<dyn Destination>],
+    to: &Arc<dyn Destination>,
+    progress: &Progress,
+) -> Result<String> {
     let mut first = None;
     for source in sources {
         ctx.cancel.check()?;
         progress.sql_bytes.store(0, Ordering::Relaxed);
         let mut draft = Draft::begin(Arc::clone(to), manifest.dir()).await?;
-        let filled = fill(ctx, manifest, source, &mut draft, &progress).await;
+        let filled = fill(ctx, manifest, source, &mut draft, progress).await;
         match filled {
             Ok(()) => {
                 draft.publish(&CompletedBackup::new(manifest.clone())?).await?;
                 for source in sources {
                     copy_receipts(ctx, manifest, source, to).await;
                 }
-                return Ok(Some(source.name().to_owned()));
+                return Ok(source.name().to_owned());
             }
             Err(error) => {
                 if let Err(left) = draft.discard().await {
@@ -187,9 +209,8 @@ async fn transfer(
 }
 
 fn differs(key: &Key, to: &Arc<dyn Destination>) -> Error {
-    Error::new(ErrorKind::Damaged, format!("{key} in {} is another manifest, or damaged", to.name())).hint(
-        "`pgkeep backup verify --all` tells which copy is right; delete the wrong one's manifest.json, then copy again",
-    )
+    Error::new(ErrorKind::Damaged, format!("{key} in {} is another manifest, or damaged", to.name()))
+        .hint("`pgkeep backup verify --all` tells which copy is right; delete the wrong one's folder, then copy again")
 }
 
 /// Whose fault it is that a file did not arrive.
@@ -279,20 +300,15 @@ async fn copy_receipts(ctx: &Context, manifest: &Manifest, from: &Arc<dyn Destin
     let copied = async {
         let mut objects = from.list(Some(&dir.join("drills"))).await?;
         objects.extend(from.list(Some(&dir.join("pins"))).await?);
-        let mut change = None;
         for object in objects {
             if is_receipt_of(&dir, &object.key).is_some() && object.bytes <= SMALL {
                 let bytes = from.read(&object.key, 0..object.bytes).await?;
-                if change.is_none() {
-                    change = Some(Change::begin(&**to, &dir).await?);
-                }
                 match to.put(&object.key, bytes).await {
                     Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                     _ => {}
                 }
             }
         }
-        change.into_iter().for_each(Change::done);
         Ok::<(), Error>(())
     };
     if let Err(error) = copied.await {

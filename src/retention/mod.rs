@@ -121,7 +121,7 @@ fn of_the_future(newest: &Candidate, now: DateTime<Utc>) -> Error {
     )
     .hint(format!(
         "set the clock right; if it is right, it was wrong when {} was taken: once there is a newer good backup, delete that \
-         one's manifest.json",
+         one's folder",
         newest.id
     ))
 }

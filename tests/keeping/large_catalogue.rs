@@ -126,10 +126,10 @@ async fn ten_thousand_backups_in_s3_are_listed_with_twenty_requests_for_lists() 
     renew(&s3).await;
     assert!(entries().await == expected, "with five changes that no index knows");
 
-    for entry in 300..310 {
-        let receipt = receipt(&expected[entry].manifest, at);
-        write_verify_receipt(&*s3, &expected[entry].manifest.dir(), &receipt).await.unwrap();
-        expected[entry].verified = Some(receipt);
+    for entry in &mut expected[300..310] {
+        let receipt = receipt(&entry.manifest, at);
+        write_verify_receipt(&*s3, &entry.manifest.dir(), &receipt).await.unwrap();
+        entry.verified = Some(receipt);
     }
     server.asked();
     renew(&s3).await;

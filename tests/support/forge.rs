@@ -174,8 +174,11 @@ pub fn small_manifest(job: &str, database: &str, started_at: DateTime<Utc>, rand
     serde_json::from_value(json).unwrap()
 }
 
+/// Keys and bytes.
+pub type Files = Vec<(Key, Vec<u8>)>;
+
 /// So many backups of `job/app`, one an hour, as objects: keys and bytes.
-pub fn small_backups(job: &str, count: usize) -> Vec<(Manifest, Vec<(Key, Vec<u8>)>)> {
+pub fn small_backups(job: &str, count: usize) -> Vec<(Manifest, Files)> {
     let first: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
     let backup = |n: usize| {
         let manifest = small_manifest(job, "app", first + TimeDelta::hours(n as i64), n as u16);

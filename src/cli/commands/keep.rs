@@ -87,6 +87,7 @@ pub(super) async fn pin(args: &PinArgs, pinned: bool, session: &Session<'_>) -> 
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
     let backup = catalog.find(session.ctx, &args.backup).await?;
     let outcome = ops::pin(session.ctx, &catalog, &backup, pinned).await?;
+    ops::consolidate(session.ctx, [&backup]).await;
     session.display.pause();
     let kept = backup.keep_until().filter(|until| !pinned && *until > session.ctx.clock.now());
     session.output.text(&tables::pinned(&outcome, kept))?;

@@ -46,7 +46,9 @@ pub(in crate::ops) async fn prune_after(
             .filter(stored)
             .filter_map(|outcome| Some((outcome.database.clone(), outcome.id.clone()?)))
             .collect();
-        if !only.is_empty() {
+        // For how long backups stay in a place that only the command line named, nobody said.
+        let configured = ctx.config.destinations.values().any(|config| *config == reference.config);
+        if configured && !only.is_empty() {
             let (destination, retention) = (Arc::clone(destination), retention_at(ctx, &job, reference));
             places.push(PrunePlace { destination, retention, only: Some(only) });
         }

@@ -124,13 +124,13 @@ fn user() -> Result<String> {
     Ok(text("USERDOMAIN").map_or_else(|| name.clone(), |domain| format!("{domain}\\{name}")))
 }
 
-/// Makes `folder`, unless it is there, for administrators, the system and `user` alone: secrets may come to lie there.
+/// Makes `folder`, unless it is there, and leaves it to administrators, the system and `user` alone, for secrets lie there: what
+/// is made in `%PROGRAMDATA%` can be read by everybody at first.
 async fn protect(ctx: &Context, folder: &Path, user: &str, outcome: &mut ServiceOutcome) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder).doing(|| format!("cannot make the folder {}", folder.display()))?;
+        outcome.note(folder, ServiceChange::Written);
     }
-    std::fs::create_dir_all(folder).doing(|| format!("cannot make the folder {}", folder.display()))?;
-    outcome.note(folder, ServiceChange::Written);
     let path = folder.display().to_string();
     let own = format!("{user}:(OI)(CI)M");
     // Administrators and the system by their numbers: their names are translated.
