@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks everything: formatting, lints, shell scripts and all tests, after installing what they need.
 #
-#     scripts/test.sh [arguments of cargo test]     for example: scripts/test.sh --test hard_schemas
+#     scripts/test.sh [arguments of cargo test]     for example: scripts/test.sh --test databases round_trip
 #     scripts/test.sh --setup                       only installs what is needed
 #
 # The tests run on real servers: PostgreSQL of several major versions, SeaweedFS for S3, rclone for WebDAV and SFTP; and

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Read the modules in the order in which they are listed below; imports run from later ones to earlier ones only
-//! (`tests/architecture.rs` checks it). `docs/architecture.md` says why things are as they are.
+//! (`tests/basics/architecture.rs` checks it). `docs/architecture.md` says why things are as they are.
 
 pub mod cancel;
 pub mod clock;

@@ -208,9 +208,14 @@ impl Place {
         Ok(self.pages(prefix, false).await?.objects)
     }
 
-    /// See [`crate::destination::Service::children`].
+    /// See [`crate::destination::Service::children`]. A service that knows no delimiters names everything below instead.
     pub(super) async fn children(&self, folder: Option<&Key>) -> Result<Children> {
-        self.pages(folder, true).await
+        let found = self.pages(folder, true).await?;
+        let mut children = Children::of(folder, found.objects);
+        children.folders.extend(found.folders);
+        children.folders.sort();
+        children.folders.dedup();
+        Ok(children)
     }
 
     /// What lies below the folder `prefix`, page by page; if `direct`, folders in it are named instead of what they hold.

@@ -33,6 +33,13 @@ impl Seaweed {
             }
             left.retain(|key, _| !["verified/", "drills/"].iter().any(|part| key.starts_with(&format!("{dir}{part}"))));
         }
+        // The index of the list, and the marks of what changed since, lie beside the folders of backups.
+        let beside = |key: &String| {
+            let name = key.splitn(3, '/').nth(2).unwrap_or_default();
+            let index = name.starts_with("catalogue-") && name.ends_with(".jsonl.gz");
+            !name.contains('/') && (index || name.contains(".changed-"))
+        };
+        left.retain(|key, _| !beside(key));
         assert!(left.is_empty(), "belongs to no backup: {left:#?}");
         assert_eq!(self.open_uploads(bucket), [], "uploads are open");
         manifests.len()
