@@ -78,8 +78,15 @@ impl Site {
         let folder = self.configured.path().join("office");
         let backups = crate::support::backup_dirs(&folder);
         assert_eq!(backups.len(), office, "in the folder");
-        let inside =
-            |path: &std::path::PathBuf| backups.iter().any(|dir| path.starts_with(dir) || dir.starts_with(path));
+        // Beside them, the index of the list and the marks of what changed since.
+        let index = |path: &std::path::Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let beside = backups.iter().any(|dir| dir.parent() == path.parent());
+            beside && (name.starts_with("catalogue-") || name.contains(".changed-"))
+        };
+        let inside = |path: &std::path::PathBuf| {
+            index(path) || backups.iter().any(|dir| path.starts_with(dir) || dir.starts_with(path))
+        };
         assert!(crate::support::everything_below(&folder).iter().all(inside), "in the folder is something else");
         assert_eq!(self.server.whole_backups(&self.bucket), cloud, "in S3");
         for (name, count) in [("office", office), ("cloud", cloud)] {
