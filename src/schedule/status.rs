@@ -359,13 +359,13 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
     let (catalog, failure) = match read {
         Ok(catalog) => (Some(catalog), None),
         // Places that are not there yet hold nothing.
-        Err(error) if error.kind() == ErrorKind::NotFound && at.is_empty() => (None, None),
+        Err(error) if error.kind() == ErrorKind::NotFound && at.is_empty() => (None, silent_among(ctx, &places).await),
         Err(error) => (None, Some(error)),
     };
     ctx.cancel.check()?;
-    let mut facts: BTreeMap<&str, Facts> = BTreeMap::new();
+    let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     for backup in catalog.iter().flat_map(Catalog::backups) {
-        facts.entry(&backup.manifest.job).or_default().taken.push(Taken::from(backup));
+        facts.entry(backup.manifest.job.clone()).or_default().taken.push(Taken::from(backup));
     }
     let silent: BTreeMap<&str, &Error> = catalog
         .iter()
@@ -373,21 +373,23 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
         .filter(|(_, error)| error.kind() != ErrorKind::NotFound)
         .map(|(name, error)| (name.as_str(), error))
         .collect();
-    let names: BTreeSet<&str> =
-        if at.is_empty() { config.jobs.keys().map(String::as_str).collect() } else { facts.keys().copied().collect() };
+    let names: BTreeSet<String> =
+        if at.is_empty() { config.jobs.keys().cloned().collect() } else { facts.keys().cloned().collect() };
     let state_dir = ctx.state_dir();
     let now = ctx.clock.now();
-    let none = Facts::default();
     let mut jobs = Vec::new();
-    for name in names {
+    for name in &names {
         let job = config.jobs.get(name);
         let record = Record::load(&state_dir, name).unwrap_or_else(|error| {
             ctx.observer.observe(&crate::event::Event::Warning(error.one_line()));
             Record::new(name)
         });
         let why = failure.as_ref().map(Error::one_line).or_else(|| unheard(job?, &silent).filter(|_| at.is_empty()));
-        let known = facts.get(name).unwrap_or(&none);
-        let known = why.as_deref().map_or(Ok(known), Err);
+        let mut known = facts.remove(name).unwrap_or_default();
+        let was_read =
+            |name: &String| places.iter().any(|place| place.name == *name) && !silent.contains_key(name.as_str());
+        known.complete = failure.is_none() && job.is_some_and(|job| job.destinations.iter().all(was_read));
+        let known = why.as_deref().map_or(Ok(&known), Err);
         jobs.push(judge(name, job, config.timezone, known, &record, now)?);
     }
     let mut unreadable: Vec<Unreadable> = silent
@@ -403,6 +405,20 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
     }
     let run = lock::holder(&state_dir.join(RUN_LOCK.0), RUN_LOCK.1)?;
     Ok(StatusOutcome { jobs, running: run.is_some(), run: run.filter(|run| !run.is_empty()), unreadable })
+}
+
+/// Why one of `places`, of which none could be read, could not be: an error that does not say that it is not there yet.
+async fn silent_among(ctx: &Context, places: &[DestinationRef]) -> Option<Error> {
+    if places.len() == 1 {
+        return None;
+    }
+    for place in places {
+        match Catalog::read(ctx, std::slice::from_ref(place), None).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Some(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    None
 }
 
 /// Why nothing is known of `job`: none of its destinations could be read.

@@ -1,6 +1,9 @@
 //! The judgement against cases that were worked out by hand.
 
 use super::*;
+use crate::cancel::Cancel;
+use crate::clock::FixedClock;
+use crate::event::Silent;
 use crate::schedule::facts::tests::{at, drilled, taken};
 
 const NOW: &str = "2026-11-22T10:00:00Z";
@@ -133,4 +136,41 @@ fn nothing_is_known_of_a_catalogue_that_cannot_be_read() {
     let status = judge("shop", Some(&config), chrono_tz::UTC, Err("no"), &Record::new("shop"), at(NOW)).unwrap();
     assert_eq!((status.overdue, kinds(&status)), (false, vec![ProblemKind::Unreadable]));
     assert!(status.next_backup.is_some());
+}
+
+/// A home with the job `shop` in `office` and `attic`, that remembers that the backup of 02:00 was done.
+fn home() -> (tempfile::TempDir, Context) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pgkeep.toml");
+    let text = "state_dir = 'state'\n[destination.office]\ntype = 'folder'\npath = 'office'\n\
+                [destination.attic]\ntype = 'folder'\npath = 'attic'\n\
+                [job.shop]\ndestinations = ['office', 'attic']\nschedule = '0 2 * * *'\n";
+    std::fs::write(&file, text).unwrap();
+    let ctx = Context {
+        config: std::sync::Arc::new(Config::read(&file).unwrap()),
+        clock: std::sync::Arc::new(FixedClock(at(NOW))),
+        observer: std::sync::Arc::new(Silent),
+        cancel: Cancel::new(),
+    };
+    let mut record = Record::new("shop");
+    record.backup.done(at("2026-11-22T02:00:00Z"));
+    record.save(&ctx.state_dir()).unwrap();
+    (folder, ctx)
+}
+
+#[tokio::test]
+async fn what_is_remembered_counts_only_where_a_destination_could_not_be_read() {
+    let (folder, ctx) = home();
+    let overdue = async || {
+        let outcome = status(&ctx, &[]).await.unwrap();
+        (outcome.jobs[0].backup_overdue, kinds(&outcome.jobs[0]), outcome.unreadable.len())
+    };
+    let gone = (true, vec![ProblemKind::BackupOverdue], 0);
+    assert_eq!(overdue().await, gone, "no place is there");
+    std::fs::create_dir(folder.path().join("office")).unwrap();
+    assert_eq!(overdue().await, gone, "one place is empty, the other is not there");
+    std::fs::write(folder.path().join("attic"), "a file where the folder should be").unwrap();
+    assert_eq!(overdue().await, (false, Vec::new(), 1), "the other may hold it");
+    std::fs::remove_dir(folder.path().join("office")).unwrap();
+    assert_eq!(overdue().await, (false, vec![ProblemKind::Unreadable], 1), "one is not there, the other not read");
 }
