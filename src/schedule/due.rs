@@ -33,7 +33,7 @@ const PAUSES: [TimeDelta; 5] = [
 pub(super) const LOCK_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// How soon a backup or drill that has not been done is overdue.
-const LONGEST_GRACE: TimeDelta = TimeDelta::hours(1);
+pub(super) const LONGEST_GRACE: TimeDelta = TimeDelta::hours(1);
 
 /// What can be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

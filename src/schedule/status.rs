@@ -1,11 +1,11 @@
 //! Whether backups and drills are as they should be: pure judgement over what the catalogue and the state folder tell, and
 //! the reading of both.
 
-use super::due::{SKEW, Timetable, Track, What};
+use super::due::{LONGEST_GRACE, SKEW, Timetable, Track, What};
 use super::facts::{Drilled, Facts, Taken};
 use super::record::Record;
 use crate::catalogue::DrillResult;
-use crate::config::{Config, Databases, DestinationRef, JobConfig};
+use crate::config::{Config, Databases, DestinationRef, JobConfig, Require};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ops::{Catalog, Context};
@@ -83,6 +83,8 @@ pub enum ProblemKind {
     DrillFailed,
     /// The newest backup is damaged.
     BackupDamaged,
+    /// The newest backup is in fewer destinations than `require` asks for.
+    TooFewCopies,
     /// The catalogue could not be read.
     Unreadable,
 }
@@ -240,6 +242,11 @@ pub fn judge(
             ));
         }
     }
+    if let Some(config) = config {
+        let grace = |at| backups.as_ref().map_or(LONGEST_GRACE, |table| table.grace(at));
+        let short = status.databases.iter().filter_map(|one| too_few(&good, &one.database, config, &grace, now));
+        told.extend(short.map(|why| (ProblemKind::TooFewCopies, why)));
+    }
     for (kind, message) in told {
         status.tell(kind, message);
     }
@@ -327,6 +334,33 @@ fn overdue(
         Some(_) => format!("{what} overdue: it was due at {due}"),
         None => format!("{what} overdue: it was due at {due}, and there is no {passive}"),
     })
+}
+
+/// Why the newest backup of `database` among `good` is not where `require` wants it, if it is not. One that is younger than
+/// the grace may still be copied: until then the one before it counts. A destination that was not read may hold it.
+fn too_few(
+    good: &Facts,
+    database: &str,
+    config: &JobConfig,
+    grace: &impl Fn(DateTime<Utc>) -> TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let all = config.destinations.len();
+    let met = |taken: &Taken| config.require.is_met(all.saturating_sub(taken.missing.len()), all);
+    let graced = |taken: &Taken| taken.started_at + grace(taken.started_at) <= now;
+    let mut of_it = good.taken.iter().rev().filter(|taken| taken.database == database);
+    let taken = of_it.find(|taken| met(taken) || graced(taken)).filter(|taken| !met(taken))?;
+    let stored = config.destinations.iter().filter(|name| taken.places.contains(name)).count();
+    let asked = match config.require {
+        Require::All => all,
+        Require::Any => 1,
+        Require::AtLeast(least) => least,
+    };
+    let missing = taken.missing.join(", ");
+    Some(format!(
+        "the newest backup of database {database} is stored in {stored} of {asked} destinations that require asks for: \
+         missing in {missing}"
+    ))
 }
 
 /// The failed attempts that nothing has made good since.

@@ -64,8 +64,16 @@ impl Worker {
                     failures.push((outcome.database, failure.unwrap_or_else(unknown)));
                 }
                 (_, failure) => {
+                    // It is not taken again: the missing copies are made from it, now or after a later backup.
+                    let short = failure.as_ref().map(|error| {
+                        let (database, why) = (&outcome.database, error.one_line());
+                        format!("the backup of database {database} is not where `require` wants it: {why}")
+                    });
                     let outcome = ops::BackupOutcome { failure, ..outcome };
                     self.listener.tell(Some(&job.name), &News::Stored(&outcome));
+                    if let Some(short) = short {
+                        self.listener.tell(Some(&job.name), &News::Warning(&short));
+                    }
                 }
             }
         }

@@ -174,3 +174,46 @@ async fn what_is_remembered_counts_only_where_a_destination_could_not_be_read() 
     std::fs::remove_dir(folder.path().join("office")).unwrap();
     assert_eq!(overdue().await, (false, vec![ProblemKind::Unreadable], 1), "one is not there, the other not read");
 }
+
+#[test]
+fn a_backup_that_is_stored_in_fewer_destinations_than_required_is_a_problem_after_the_grace() {
+    let config = |require: &str| {
+        let mut config = job("schedule = '0 2 * * *'");
+        config.destinations = ["office", "cloud", "attic"].map(str::to_owned).to_vec();
+        config.require = match require {
+            "all" => Require::All,
+            "any" => Require::Any,
+            _ => Require::AtLeast(2),
+        };
+        config
+    };
+    let with = |missing: &[&str], mut one: Taken| {
+        one.missing = missing.iter().map(|name| (*name).to_owned()).collect();
+        one
+    };
+    let today = || taken("shop", "2026-11-22T02:00:00Z", Some("2026-11-22T02:00:00Z"));
+    let yesterday = || taken("shop", "2026-11-21T02:00:00Z", Some("2026-11-21T02:00:00Z"));
+    let judged = |require, taken: Vec<Taken>, now| {
+        let facts = Facts { taken, complete: true };
+        let status =
+            judge("shop", Some(&config(require)), chrono_tz::UTC, Ok(&facts), &Record::new("shop"), at(now)).unwrap();
+        status.problems.into_iter().map(|problem| (problem.kind, problem.message)).collect::<Vec<_>>()
+    };
+    let short = |stored: &str| {
+        let message = format!("the newest backup of database shop is stored in {stored}");
+        vec![(ProblemKind::TooFewCopies, message)]
+    };
+    let one = || vec![with(&["cloud", "attic"], today())];
+    let two = "1 of 2 destinations that require asks for: missing in cloud, attic";
+    assert_eq!(judged("2", one(), NOW), short(two));
+    assert_eq!(judged("any", one(), NOW), []);
+    // The third could not be read, and may hold it.
+    assert_eq!(judged("2", vec![with(&["cloud"], today())], NOW), []);
+    let all = "1 of 3 destinations that require asks for: missing in cloud";
+    assert_eq!(judged("all", vec![with(&["cloud"], today())], NOW), short(all));
+    // Within the hour of grace the one before it counts, unless the newest is where it shall be.
+    let within = "2026-11-22T02:59:59Z";
+    assert_eq!(judged("2", one(), within), []);
+    assert_eq!(judged("2", vec![with(&["cloud", "attic"], yesterday()), one().remove(0)], within), short(two));
+    assert_eq!(judged("2", vec![with(&["cloud", "attic"], yesterday()), today()], within), []);
+}
