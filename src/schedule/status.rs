@@ -136,8 +136,8 @@ pub struct JobStatus {
 pub struct StatusOutcome {
     /// The jobs by name.
     pub jobs: Vec<JobStatus>,
-    /// Whether `pgkeep run` is at work with this state folder, and since when.
-    pub running: bool,
+    /// Whether `pgkeep run` is at work with this state folder; none where that cannot be found out.
+    pub running: Option<bool>,
     /// Its process, as far as it says.
     pub run: Option<String>,
     /// The destinations that could not be read, with the reason.
@@ -207,6 +207,13 @@ pub fn judge(
     status.failures = failures(record, Some(facts));
 
     let good = facts.good();
+    let left_out = |table: Option<&mut Timetable>| {
+        // A limit says nothing about a database that is no longer stored, where others are.
+        let slot = graced(table.filter(|_| overdue_after.is_some())?, now)?;
+        let due = due(slot, zone);
+        let left_out = unfinished(databases, &record.backup, slot) && !record.backup.remembers(slot, false, now);
+        left_out.then(|| format!("backup overdue: of what was due at {due} not every database was stored"))
+    };
     let backup_done = |slot| good.backup_done(databases, slot, now) && !unfinished(databases, &record.backup, slot);
     if let Some(why) = overdue(
         ("backup", overdue_after, status.last_backup.filter(|at| *at <= now + SKEW)),
@@ -214,7 +221,9 @@ pub fn judge(
         |slot| backup_done(slot) || record.backup.remembers(slot, !facts.complete, now),
         |_| true,
         (now, zone),
-    ) {
+    )
+    .or_else(|| left_out(backups.as_mut()))
+    {
         status.backup_overdue = true;
         status.tell(ProblemKind::BackupOverdue, why);
     }
@@ -223,7 +232,7 @@ pub fn judge(
         ("drill", drill.and_then(|drill| drill.overdue_after), passed),
         drills.as_mut(),
         |slot| facts.undrilled(databases, slot, now).is_empty(),
-        |slot| facts.drillable(slot),
+        |slot| facts.drillable(slot) || record.drill.was_tried(slot),
         (now, zone),
     ) {
         status.drill_overdue = true;
@@ -321,19 +330,28 @@ fn overdue(
             None => Some(format!("{what} overdue: there is no {passive}")),
         };
     }
-    let table = table?;
-    let mut slot = table.around(now).0?;
-    while slot + table.grace(slot) > now {
-        slot = table.before(slot)?;
-    }
+    let slot = graced(table?, now)?;
     if done(slot) || !possible(slot) {
         return None;
     }
-    let due = slot.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
+    let due = due(slot, zone);
     Some(match last {
         Some(_) => format!("{what} overdue: it was due at {due}"),
         None => format!("{what} overdue: it was due at {due}, and there is no {passive}"),
     })
+}
+
+/// The newest slot whose grace is over.
+fn graced(table: &mut Timetable, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut slot = table.around(now).0?;
+    while slot + table.grace(slot) > now {
+        slot = table.before(slot)?;
+    }
+    Some(slot)
+}
+
+fn due(slot: DateTime<Utc>, zone: chrono_tz::Tz) -> impl std::fmt::Display {
+    slot.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z")
 }
 
 /// Why the newest backup of `database` among `good` is not where `require` wants it, if it is not. One that is younger than
@@ -437,8 +455,15 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
         let names = places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", ");
         unreadable.push(Unreadable { destination: names, error: error.one_line() });
     }
-    let run = lock::holder(&state_dir.join(RUN_LOCK.0), RUN_LOCK.1)?;
-    Ok(StatusOutcome { jobs, running: run.is_some(), run: run.filter(|run| !run.is_empty()), unreadable })
+    let (running, run) = match lock::holder(&state_dir.join(RUN_LOCK.0), RUN_LOCK.1) {
+        Ok(run) => (Some(run.is_some()), run.filter(|run| !run.is_empty())),
+        // The state folder may be another user's: the backups are judged all the same.
+        Err(error) => {
+            ctx.observer.observe(&crate::event::Event::Warning(error.one_line()));
+            (None, None)
+        }
+    };
+    Ok(StatusOutcome { jobs, running, run, unreadable })
 }
 
 /// Why one of `places`, of which none could be read, could not be: an error that does not say that it is not there yet.

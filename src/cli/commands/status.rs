@@ -93,7 +93,7 @@ mod tests {
         };
         let unreadable =
             unreadable.iter().map(|name| Unreadable { destination: (*name).to_owned(), error: "away".to_owned() });
-        StatusOutcome { jobs: vec![job], running: false, run: None, unreadable: unreadable.collect() }
+        StatusOutcome { jobs: vec![job], running: Some(false), run: None, unreadable: unreadable.collect() }
     }
 
     #[test]

@@ -217,3 +217,54 @@ fn a_backup_that_is_stored_in_fewer_destinations_than_required_is_a_problem_afte
     assert_eq!(judged("2", vec![with(&["cloud", "attic"], yesterday()), one().remove(0)], within), short(two));
     assert_eq!(judged("2", vec![with(&["cloud", "attic"], yesterday()), today()], within), []);
 }
+
+#[test]
+fn a_drill_that_was_tried_stays_overdue_when_what_it_was_due_for_is_pruned() {
+    let config = job("schedule = '0 2 * * *'\ndrill = { schedule = '0 4 * * *' }");
+    let facts = Facts { taken: vec![taken("shop", "2026-11-22T05:00:00Z", None)], complete: true };
+    let judged =
+        |record: &Record| kinds(&judge("shop", Some(&config), chrono_tz::UTC, Ok(&facts), record, at(NOW)).unwrap());
+    let slot = at("2026-11-22T04:00:00Z");
+    let mut record = Record::new("shop");
+    assert_eq!(judged(&record), []);
+    record.drill.begin(slot, slot);
+    assert_eq!(judged(&record), [ProblemKind::DrillOverdue]);
+    record.drill.failed(slot, slot, "away".to_owned());
+    assert_eq!(judged(&record), [ProblemKind::DrillOverdue]);
+    // There was nothing to drill.
+    record.drill.done(slot);
+    assert_eq!(judged(&record), []);
+}
+
+#[test]
+fn a_limit_does_not_hide_that_one_of_all_databases_is_not_stored() {
+    let config = job("schedule = '0 2 * * *'\ndatabases = 'all'\noverdue_after = '2d'");
+    let facts = Facts { taken: vec![taken("spa", "2026-11-22T02:00:05Z", None)], complete: true };
+    let judged = |record: &Record, now| {
+        let status = judge("shop", Some(&config), chrono_tz::UTC, Ok(&facts), record, at(now)).unwrap();
+        status.problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let slot = at("2026-11-22T02:00:00Z");
+    let mut record = Record::new("shop");
+    record.backup.done(at("2026-11-21T02:00:00Z"));
+    record.backup.begin(slot, slot);
+    record.backup.failed(slot, slot, "1 of 2 databases could not be backed up".to_owned());
+    assert_eq!(judged(&record, "2026-11-22T02:59:59Z"), Vec::<String>::new());
+    let told = "backup overdue: of what was due at 2026-11-22 02:00:00 UTC not every database was stored";
+    assert_eq!(judged(&record, NOW), [told]);
+    // The next one has begun, and has its grace.
+    record.backup.begin(at("2026-11-23T02:00:00Z"), at("2026-11-23T02:00:00Z"));
+    assert_eq!(judged(&record, "2026-11-23T02:30:00Z"), [told]);
+    record.backup.skip(slot);
+    assert_eq!(judged(&record, NOW), Vec::<String>::new());
+    record.backup.done(slot);
+    assert_eq!(judged(&record, NOW), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_state_folder_that_cannot_be_looked_at_is_no_reason_to_say_nothing() {
+    let (_folder, ctx) = home();
+    std::fs::write(ctx.state_dir().join(RUN_LOCK.0), "a file where the folder should be").unwrap();
+    let outcome = status(&ctx, &[]).await.unwrap();
+    assert_eq!((outcome.running, outcome.jobs.len()), (None, 1));
+}
