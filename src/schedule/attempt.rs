@@ -56,17 +56,24 @@ impl<R: Runner> Attempt<R> {
     pub(super) async fn run(self) -> Ended {
         match self.work().await {
             Ok(()) => Ended::Done,
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::Terminated => Ended::Stopped(error),
-                ErrorKind::Locked => Ended::Locked(error),
-                _ => Ended::Failed(error),
-            },
+            Err(error) if stopped(&error) => Ended::Stopped(error),
+            Err(error) if error.kind() == ErrorKind::Locked => Ended::Locked(error),
+            Err(error) => Ended::Failed(error),
         }
     }
 
     async fn work(&self) -> Result<()> {
         let (job, slot) = (&self.job, self.slot);
-        let facts = self.runner.look(&self.config, job).await?;
+        let (facts, looked) = match (self.runner.look(&self.config, job).await, self.what) {
+            (Ok(facts), _) => (facts, true),
+            // A backup needs no catalogue. What was done is remembered, as far as it goes.
+            (Err(error), What::Backup) if !stopped(&error) => {
+                let warning = format!("what is stored could not be read: {}", error.one_line());
+                self.listener.tell(Some(&job.name), &News::Warning(&warning));
+                (Facts::default(), false)
+            }
+            (Err(error), _) => return Err(error),
+        };
         let now = self.clock.now();
         if self.track.remembers(slot, !facts.complete, now) {
             return Ok(());
@@ -84,12 +91,12 @@ impl<R: Runner> Attempt<R> {
                 if facts.backup_done(&job.databases, slot, now) && !unfinished {
                     return Ok(());
                 }
-                let first = facts.taken.is_empty() && matches!(why, Why::Due | Why::Missed);
+                let first = looked && facts.taken.is_empty() && matches!(why, Why::Due | Why::Missed);
                 started(if first { Why::First } else { why });
                 self.runner.backup(&self.config, job, slot, &facts).await
             }
             What::Drill => {
-                if !facts.drillable(slot) {
+                if !facts.drillable(slot) && !self.track.was_tried(slot) {
                     // Missed before there was anything to drill: then there is nothing to say.
                     if why == Why::Due {
                         self.listener.tell(Some(&job.name), &News::NothingToDrill { slot });
@@ -105,3 +112,10 @@ impl<R: Runner> Attempt<R> {
         }
     }
 }
+
+fn stopped(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::config::{Config, JobConfig};
 use crate::error::{Error, ErrorKind, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +216,9 @@ impl<R: Runner + 'static> Daemon<R> {
             self.tell(Some(&job), &news);
         }
         // What has waited longest comes first; of one job the backup, so that the drill has something to drill.
+        let backups = due.iter().filter(|(_, what, ..)| *what == What::Backup);
+        let backed_up: BTreeSet<String> = backups.map(|(_, _, name, _)| name.clone()).collect();
+        due.retain(|(_, what, name, _)| *what == What::Backup || !backed_up.contains(name));
         due.sort();
         for (since, what, name, slot) in due {
             if self.tasks.len() >= self.config.run.concurrent_jobs as usize {

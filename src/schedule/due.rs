@@ -33,7 +33,7 @@ const PAUSES: [TimeDelta; 5] = [
 pub(super) const LOCK_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// How soon a backup or drill that has not been done is overdue.
-const LONGEST_GRACE: TimeDelta = TimeDelta::hours(1);
+pub(super) const LONGEST_GRACE: TimeDelta = TimeDelta::hours(1);
 
 /// What can be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -223,9 +223,18 @@ impl Track {
         }
     }
 
-    /// Whether `slot` was begun and not done, as far as is remembered.
+    /// Whether `slot` was begun, or an attempt of it or of a later one failed, and none was done, as far as is remembered.
     pub fn is_unfinished(&self, slot: DateTime<Utc>) -> bool {
-        self.slot == Some(slot) && self.done.is_none_or(|done| done < slot) && self.begun_at.is_some()
+        let begun = self.slot == Some(slot) && self.begun_at.is_some();
+        let failed = self.failed_slot.is_some_and(|failed| slot <= failed);
+        (begun || failed) && self.done.is_none_or(|done| done < slot)
+    }
+
+    /// Whether `slot` or one after it was begun or failed, and none of them was done.
+    pub fn was_tried(&self, slot: DateTime<Utc>) -> bool {
+        let begun = self.slot.filter(|_| self.begun_at.is_some());
+        let tried = [begun, self.failed_slot].into_iter().flatten().any(|tried| slot <= tried);
+        tried && self.done.is_none_or(|done| done < slot)
     }
 
     /// Whether `slot` was skipped, or, where `trusted`, done: as far as is remembered by a clock that agrees with `now`.

@@ -1,11 +1,11 @@
 //! Whether backups and drills are as they should be: pure judgement over what the catalogue and the state folder tell, and
 //! the reading of both.
 
-use super::due::{SKEW, Timetable, Track, What};
+use super::due::{LONGEST_GRACE, SKEW, Timetable, Track, What};
 use super::facts::{Drilled, Facts, Taken};
 use super::record::Record;
 use crate::catalogue::DrillResult;
-use crate::config::{Config, Databases, DestinationRef, JobConfig};
+use crate::config::{Config, Databases, DestinationRef, JobConfig, Require};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ops::{Catalog, Context};
@@ -83,6 +83,8 @@ pub enum ProblemKind {
     DrillFailed,
     /// The newest backup is damaged.
     BackupDamaged,
+    /// The newest backup is in fewer destinations than `require` asks for.
+    TooFewCopies,
     /// The catalogue could not be read.
     Unreadable,
 }
@@ -134,8 +136,8 @@ pub struct JobStatus {
 pub struct StatusOutcome {
     /// The jobs by name.
     pub jobs: Vec<JobStatus>,
-    /// Whether `pgkeep run` is at work with this state folder, and since when.
-    pub running: bool,
+    /// Whether `pgkeep run` is at work with this state folder; none where that cannot be found out.
+    pub running: Option<bool>,
     /// Its process, as far as it says.
     pub run: Option<String>,
     /// The destinations that could not be read, with the reason.
@@ -205,6 +207,13 @@ pub fn judge(
     status.failures = failures(record, Some(facts));
 
     let good = facts.good();
+    let left_out = |table: Option<&mut Timetable>| {
+        // A limit says nothing about a database that is no longer stored, where others are.
+        let slot = graced(table.filter(|_| overdue_after.is_some())?, now)?;
+        let due = due(slot, zone);
+        let left_out = unfinished(databases, &record.backup, slot) && !record.backup.remembers(slot, false, now);
+        left_out.then(|| format!("backup overdue: of what was due at {due} not every database was stored"))
+    };
     let backup_done = |slot| good.backup_done(databases, slot, now) && !unfinished(databases, &record.backup, slot);
     if let Some(why) = overdue(
         ("backup", overdue_after, status.last_backup.filter(|at| *at <= now + SKEW)),
@@ -212,7 +221,9 @@ pub fn judge(
         |slot| backup_done(slot) || record.backup.remembers(slot, !facts.complete, now),
         |_| true,
         (now, zone),
-    ) {
+    )
+    .or_else(|| left_out(backups.as_mut()))
+    {
         status.backup_overdue = true;
         status.tell(ProblemKind::BackupOverdue, why);
     }
@@ -221,7 +232,7 @@ pub fn judge(
         ("drill", drill.and_then(|drill| drill.overdue_after), passed),
         drills.as_mut(),
         |slot| facts.undrilled(databases, slot, now).is_empty(),
-        |slot| facts.drillable(slot),
+        |slot| facts.drillable(slot) || record.drill.was_tried(slot),
         (now, zone),
     ) {
         status.drill_overdue = true;
@@ -239,6 +250,11 @@ pub fn judge(
                 format!("the newest backup of database {} is damaged", one.database),
             ));
         }
+    }
+    if let Some(config) = config {
+        let grace = |at| backups.as_ref().map_or(LONGEST_GRACE, |table| table.grace(at));
+        let short = status.databases.iter().filter_map(|one| too_few(&good, &one.database, config, &grace, now));
+        told.extend(short.map(|why| (ProblemKind::TooFewCopies, why)));
     }
     for (kind, message) in told {
         status.tell(kind, message);
@@ -314,19 +330,55 @@ fn overdue(
             None => Some(format!("{what} overdue: there is no {passive}")),
         };
     }
-    let table = table?;
-    let mut slot = table.around(now).0?;
-    while slot + table.grace(slot) > now {
-        slot = table.before(slot)?;
-    }
+    let slot = graced(table?, now)?;
     if done(slot) || !possible(slot) {
         return None;
     }
-    let due = slot.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
+    let due = due(slot, zone);
     Some(match last {
         Some(_) => format!("{what} overdue: it was due at {due}"),
         None => format!("{what} overdue: it was due at {due}, and there is no {passive}"),
     })
+}
+
+/// The newest slot whose grace is over.
+fn graced(table: &mut Timetable, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut slot = table.around(now).0?;
+    while slot + table.grace(slot) > now {
+        slot = table.before(slot)?;
+    }
+    Some(slot)
+}
+
+fn due(slot: DateTime<Utc>, zone: chrono_tz::Tz) -> impl std::fmt::Display {
+    slot.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z")
+}
+
+/// Why the newest backup of `database` among `good` is not where `require` wants it, if it is not. One that is younger than
+/// the grace may still be copied: until then the one before it counts. A destination that was not read may hold it.
+fn too_few(
+    good: &Facts,
+    database: &str,
+    config: &JobConfig,
+    grace: &impl Fn(DateTime<Utc>) -> TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let all = config.destinations.len();
+    let met = |taken: &Taken| config.require.is_met(all.saturating_sub(taken.missing.len()), all);
+    let graced = |taken: &Taken| taken.started_at + grace(taken.started_at) <= now;
+    let mut of_it = good.taken.iter().rev().filter(|taken| taken.database == database);
+    let taken = of_it.find(|taken| met(taken) || graced(taken)).filter(|taken| !met(taken))?;
+    let stored = config.destinations.iter().filter(|name| taken.places.contains(name)).count();
+    let asked = match config.require {
+        Require::All => all,
+        Require::Any => 1,
+        Require::AtLeast(least) => least,
+    };
+    let missing = taken.missing.join(", ");
+    Some(format!(
+        "the newest backup of database {database} is stored in {stored} of {asked} destinations that require asks for: \
+         missing in {missing}"
+    ))
 }
 
 /// The failed attempts that nothing has made good since.
@@ -359,13 +411,13 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
     let (catalog, failure) = match read {
         Ok(catalog) => (Some(catalog), None),
         // Places that are not there yet hold nothing.
-        Err(error) if error.kind() == ErrorKind::NotFound && at.is_empty() => (None, None),
+        Err(error) if error.kind() == ErrorKind::NotFound && at.is_empty() => (None, silent_among(ctx, &places).await),
         Err(error) => (None, Some(error)),
     };
     ctx.cancel.check()?;
-    let mut facts: BTreeMap<&str, Facts> = BTreeMap::new();
+    let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     for backup in catalog.iter().flat_map(Catalog::backups) {
-        facts.entry(&backup.manifest.job).or_default().taken.push(Taken::from(backup));
+        facts.entry(backup.manifest.job.clone()).or_default().taken.push(Taken::from(backup));
     }
     let silent: BTreeMap<&str, &Error> = catalog
         .iter()
@@ -373,21 +425,23 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
         .filter(|(_, error)| error.kind() != ErrorKind::NotFound)
         .map(|(name, error)| (name.as_str(), error))
         .collect();
-    let names: BTreeSet<&str> =
-        if at.is_empty() { config.jobs.keys().map(String::as_str).collect() } else { facts.keys().copied().collect() };
+    let names: BTreeSet<String> =
+        if at.is_empty() { config.jobs.keys().cloned().collect() } else { facts.keys().cloned().collect() };
     let state_dir = ctx.state_dir();
     let now = ctx.clock.now();
-    let none = Facts::default();
     let mut jobs = Vec::new();
-    for name in names {
+    for name in &names {
         let job = config.jobs.get(name);
         let record = Record::load(&state_dir, name).unwrap_or_else(|error| {
             ctx.observer.observe(&crate::event::Event::Warning(error.one_line()));
             Record::new(name)
         });
         let why = failure.as_ref().map(Error::one_line).or_else(|| unheard(job?, &silent).filter(|_| at.is_empty()));
-        let known = facts.get(name).unwrap_or(&none);
-        let known = why.as_deref().map_or(Ok(known), Err);
+        let mut known = facts.remove(name).unwrap_or_default();
+        let was_read =
+            |name: &String| places.iter().any(|place| place.name == *name) && !silent.contains_key(name.as_str());
+        known.complete = failure.is_none() && job.is_some_and(|job| job.destinations.iter().all(was_read));
+        let known = why.as_deref().map_or(Ok(&known), Err);
         jobs.push(judge(name, job, config.timezone, known, &record, now)?);
     }
     let mut unreadable: Vec<Unreadable> = silent
@@ -401,8 +455,29 @@ pub async fn status(ctx: &Context, at: &[DestinationRef]) -> Result<StatusOutcom
         let names = places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", ");
         unreadable.push(Unreadable { destination: names, error: error.one_line() });
     }
-    let run = lock::holder(&state_dir.join(RUN_LOCK.0), RUN_LOCK.1)?;
-    Ok(StatusOutcome { jobs, running: run.is_some(), run: run.filter(|run| !run.is_empty()), unreadable })
+    let (running, run) = match lock::holder(&state_dir.join(RUN_LOCK.0), RUN_LOCK.1) {
+        Ok(run) => (Some(run.is_some()), run.filter(|run| !run.is_empty())),
+        // The state folder may be another user's: the backups are judged all the same.
+        Err(error) => {
+            ctx.observer.observe(&crate::event::Event::Warning(error.one_line()));
+            (None, None)
+        }
+    };
+    Ok(StatusOutcome { jobs, running, run, unreadable })
+}
+
+/// Why one of `places`, of which none could be read, could not be: an error that does not say that it is not there yet.
+async fn silent_among(ctx: &Context, places: &[DestinationRef]) -> Option<Error> {
+    if places.len() == 1 {
+        return None;
+    }
+    for place in places {
+        match Catalog::read(ctx, std::slice::from_ref(place), None).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Some(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    None
 }
 
 /// Why nothing is known of `job`: none of its destinations could be read.

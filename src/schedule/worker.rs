@@ -64,8 +64,16 @@ impl Worker {
                     failures.push((outcome.database, failure.unwrap_or_else(unknown)));
                 }
                 (_, failure) => {
+                    // It is not taken again: the missing copies are made from it, now or after a later backup.
+                    let short = failure.as_ref().map(|error| {
+                        let (database, why) = (&outcome.database, error.one_line());
+                        format!("the backup of database {database} is not where `require` wants it: {why}")
+                    });
                     let outcome = ops::BackupOutcome { failure, ..outcome };
                     self.listener.tell(Some(&job.name), &News::Stored(&outcome));
+                    if let Some(short) = short {
+                        self.listener.tell(Some(&job.name), &News::Warning(&short));
+                    }
                 }
             }
         }
@@ -90,7 +98,7 @@ impl Worker {
     async fn prove(&self, config: &Arc<Config>, job: &JobConfig, slot: DateTime<Utc>, facts: &Facts) -> Result<()> {
         let ctx = self.context(config, job);
         let request = DrillRequest::for_job(Some(job), None)?;
-        let Some(catalog) = self.catalog(&ctx, job).await? else {
+        let (Some(catalog), _) = self.catalog(&ctx, job).await? else {
             return Err(Error::new(ErrorKind::NotFound, format!("job {:?} has no backup to drill", job.name)));
         };
         ops::sweep_scratch(&ctx);
@@ -100,8 +108,17 @@ impl Worker {
             let same = |backup: &&ops::Backup| {
                 backup.manifest.id.as_str() == taken.id && backup.manifest.database == taken.database
             };
-            let Some(backup) = catalog.backups().iter().find(same) else { continue };
-            let outcome = ops::drill(&ctx, backup, &request).await?;
+            // An index may speak of what is gone.
+            let fresh = match catalog.backups().iter().find(same) {
+                Some(backup) => backup.fresh(&ctx).await?,
+                None => None,
+            };
+            let Some(backup) = fresh else {
+                let message = format!("backup {} of database {} is not there any more", taken.id, taken.database);
+                first = first.or(Some(Error::new(ErrorKind::CouldNotRun, message)));
+                continue;
+            };
+            let outcome = ops::drill(&ctx, &backup, &request).await?;
             drilled.push(backup);
             if outcome.result == "could_not_run" {
                 let unknown = || Error::new(ErrorKind::CouldNotRun, "the drill could not run");
@@ -110,24 +127,29 @@ impl Worker {
                 self.listener.tell(Some(&job.name), &News::Drilled(&outcome));
             }
         }
-        ops::consolidate(&ctx, drilled).await;
+        ops::consolidate(&ctx, &drilled).await;
         first.map_or(Ok(()), Err)
     }
 
-    /// The catalogue of the job; `None` where nothing could be read because one of the places is not there yet.
-    async fn catalog(&self, ctx: &Context, job: &JobConfig) -> Result<Option<Catalog>> {
+    /// The catalogue of the job, and whether it tells of every place; `None` where nothing could be read because one of the
+    /// places is not there yet.
+    async fn catalog(&self, ctx: &Context, job: &JobConfig) -> Result<(Option<Catalog>, bool)> {
         let places = destinations(ctx, job)?;
         let error = match Catalog::read(ctx, &places, Some(&job.name)).await {
-            Ok(catalog) => return Ok(Some(catalog)),
+            Ok(catalog) => {
+                let whole = catalog.unreadable().is_empty();
+                return Ok((Some(catalog), whole));
+            }
             Err(error) => error,
         };
         ctx.cancel.check()?;
         // One that is not there yet holds nothing and can be written to: that another is away keeps no backup from it.
         for place in &places {
             match Catalog::read(ctx, std::slice::from_ref(place), Some(&job.name)).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok((None, false)),
                 Err(_) => {}
-                Ok(catalog) => return Ok(Some(catalog)),
+                // The other places were not read, or this is another moment.
+                Ok(catalog) => return Ok((Some(catalog), false)),
             }
         }
         Err(error)
@@ -136,7 +158,7 @@ impl Worker {
     /// Copies what is missing somewhere. That it cannot be is told, and is no failure of the backup.
     async fn heal(&self, ctx: &Context, job: &JobConfig) -> Result<()> {
         let copied = match self.catalog(ctx, job).await {
-            Ok(Some(catalog)) if catalog.backups().iter().any(|backup| !backup.missing.is_empty()) => {
+            Ok((Some(catalog), _)) if catalog.backups().iter().any(|backup| !backup.missing.is_empty()) => {
                 ops::copy_missing(ctx, &catalog).await
             }
             Ok(_) => return Ok(()),
@@ -175,10 +197,9 @@ async fn apart(work: impl AsyncFnOnce() -> Result<()> + Send + 'static) -> Resul
 #[async_trait]
 impl Runner for Worker {
     async fn look(&self, config: &Arc<Config>, job: &JobConfig) -> Result<Facts> {
-        let catalog = self.catalog(&self.context(config, job), job).await?;
-        let Some(catalog) = catalog else { return Ok(Facts::default()) };
-        let taken = catalog.backups().iter().map(Taken::from).collect();
-        Ok(Facts { taken, complete: catalog.unreadable().is_empty() })
+        let (catalog, complete) = self.catalog(&self.context(config, job), job).await?;
+        let taken = catalog.iter().flat_map(Catalog::backups).map(Taken::from).collect();
+        Ok(Facts { taken, complete })
     }
 
     async fn backup(&self, config: &Arc<Config>, job: &JobConfig, slot: DateTime<Utc>, facts: &Facts) -> Result<()> {
@@ -189,5 +210,51 @@ impl Runner for Worker {
     async fn drill(&self, config: &Arc<Config>, job: &JobConfig, slot: DateTime<Utc>, facts: &Facts) -> Result<()> {
         let (worker, config, job, facts) = (self.clone(), Arc::clone(config), job.clone(), facts.clone());
         apart(async move || worker.prove(&config, &job, slot, &facts).await).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::schedule::facts::tests::{at, taken};
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn tell(&self, _: Option<&str>, _: &News<'_>) {}
+    }
+
+    fn worker() -> (tempfile::TempDir, Worker, Arc<Config>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pgkeep.toml");
+        let text = "temp_dir = 'temp'\nstate_dir = 'state'\n[destination.office]\ntype = 'folder'\npath = 'office'\n\
+                    [job.shop]\ndestinations = ['office']\ndrill = { schedule = '0 4 * * *' }\n";
+        std::fs::write(&file, text).unwrap();
+        for name in ["office", "temp"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let clock = Arc::new(FixedClock(at("2026-11-22T10:00:00Z")));
+        let config = Arc::new(Config::read(&file).unwrap());
+        (folder, Worker { clock, listener: Arc::new(Deaf), cancel: Cancel::new() }, config)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_drill_of_a_backup_that_is_gone_could_not_run() {
+        let (_folder, worker, config) = worker();
+        let facts = Facts { taken: vec![taken("shop", "2026-11-22T02:00:00Z", None)], complete: true };
+        let job = &config.jobs["shop"];
+        let error = worker.drill(&config, job, at("2026-11-22T04:00:00Z"), &facts).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CouldNotRun);
+        assert!(error.one_line().contains("is not there any more"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn facts_are_complete_only_where_every_place_was_read() {
+        let (folder, worker, config) = worker();
+        let looked = async || worker.look(&config, &config.jobs["shop"]).await.unwrap().complete;
+        assert!(looked().await);
+        std::fs::remove_dir(folder.path().join("office")).unwrap();
+        assert!(!looked().await);
     }
 }

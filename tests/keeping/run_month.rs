@@ -497,3 +497,26 @@ async fn what_is_reloaded_keeps_what_runs_and_repeats_nothing() {
     assert_eq!(world.news.iter().filter(|(_, news)| news.contains("Reloaded")).count(), 5);
     drop(started);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_missed_drill_and_a_missed_backup_the_backup_is_first() {
+    let both = "[job.shop]\ndestinations = ['office']\nschedule = '0 2 * * *'\ndrill = { schedule = '0 1 * * *' }\n";
+    let mut machine = Machine::new("2026-11-22T12:00:00Z", both, 3, 10);
+    let old = Taken {
+        id: "old".to_owned(),
+        database: "shop".to_owned(),
+        started_at: "2026-11-20T02:00:00Z".parse().unwrap(),
+        scheduled_for: None,
+        damaged: false,
+        drilled: None,
+        places: vec!["office".to_owned()],
+        missing: Vec::new(),
+    };
+    machine.world.lock().unwrap().catalogue.insert("shop".to_owned(), vec![old]);
+    let started = machine.start();
+    sleep(Duration::from_secs(3600)).await;
+    drop(started);
+    let world = machine.world.lock().unwrap();
+    assert_eq!(world.runs[0].what, What::Backup, "{:#?}", world.runs);
+    assert!(world.runs.iter().any(|ran| ran.what == What::Drill && ran.done), "{:#?}", world.runs);
+}

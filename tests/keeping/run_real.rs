@@ -376,6 +376,7 @@ fn drills_run_when_they_are_due_and_a_copy_that_was_missing_is_made() {
     std::fs::write(&attic, "a file where the folder should be").unwrap();
     let mut running = site.run();
     running.until_stderr("; not in attic: ");
+    running.until_stderr("is not where `require` wants it: stored in 1 of 2 destinations");
     std::fs::remove_file(&attic).unwrap();
     running.until_stderr(", missing in attic, was copied from office");
     running.until_stderr(" passed (");

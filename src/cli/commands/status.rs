@@ -44,6 +44,10 @@ fn check(outcome: &StatusOutcome) -> String {
             text.push('\n');
         }
     }
+    for one in &outcome.unreadable {
+        text.push_str(&printable(&format!("destination {} cannot be read: {}", one.destination, one.error)));
+        text.push('\n');
+    }
     if text.is_empty() {
         let watched = outcome.jobs.iter().filter(|job| job.watched).count();
         text = format!("ok: {} of {} watched, nothing is overdue\n", watched, outcome.jobs.len());
@@ -51,13 +55,59 @@ fn check(outcome: &StatusOutcome) -> String {
     text
 }
 
-/// Without `--check` only that something could not be found out is a failure.
+/// Without `--check` only that nothing could be found out of a job is a failure.
 fn code(outcome: &StatusOutcome, check: bool) -> u8 {
     let problems = outcome.jobs.iter().flat_map(|job| &job.problems);
-    exit::gravest(problems.map(|problem| match problem.kind {
+    let codes = problems.map(|problem| match problem.kind {
         ProblemKind::Unreadable => 5,
         _ if !check => exit::DONE,
-        ProblemKind::BackupOverdue | ProblemKind::DrillOverdue => 1,
+        ProblemKind::BackupOverdue | ProblemKind::DrillOverdue | ProblemKind::TooFewCopies => 1,
         ProblemKind::DrillFailed | ProblemKind::BackupDamaged => 4,
-    }))
+    });
+    let unread = (check && !outcome.unreadable.is_empty()).then_some(5);
+    exit::gravest(codes.chain(unread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{JobStatus, Problem, Unreadable};
+
+    fn outcome(kinds: &[ProblemKind], unreadable: &[&str]) -> StatusOutcome {
+        let problems = kinds.iter().map(|kind| Problem { kind: *kind, message: format!("it is {kind:?}") }).collect();
+        let job = JobStatus {
+            job: "shop".to_owned(),
+            last_backup: None,
+            last_backup_age_seconds: None,
+            last_drill: None,
+            last_drill_result: None,
+            next_backup: None,
+            next_drill: None,
+            overdue: false,
+            backup_overdue: false,
+            drill_overdue: false,
+            watched: true,
+            databases: Vec::new(),
+            failures: Vec::new(),
+            problems,
+        };
+        let unreadable =
+            unreadable.iter().map(|name| Unreadable { destination: (*name).to_owned(), error: "away".to_owned() });
+        StatusOutcome { jobs: vec![job], running: Some(false), run: None, unreadable: unreadable.collect() }
+    }
+
+    #[test]
+    fn the_gravest_problem_decides_and_a_destination_that_is_away_is_one() {
+        let codes = |kinds: &[ProblemKind], unreadable: &[&str]| {
+            let outcome = outcome(kinds, unreadable);
+            (code(&outcome, true), code(&outcome, false))
+        };
+        assert_eq!(codes(&[], &[]), (0, 0));
+        assert_eq!(codes(&[], &["cloud"]), (5, 0));
+        assert_eq!(codes(&[ProblemKind::TooFewCopies], &["cloud"]), (1, 0));
+        assert_eq!(codes(&[ProblemKind::BackupOverdue, ProblemKind::BackupDamaged], &["cloud"]), (4, 0));
+        assert_eq!(codes(&[ProblemKind::Unreadable], &[]), (5, 5));
+        let text = check(&outcome(&[ProblemKind::TooFewCopies], &["cloud"]));
+        assert_eq!(text, "job shop: it is TooFewCopies\ndestination cloud cannot be read: away\n");
+    }
 }

@@ -13,9 +13,10 @@ pub(in crate::cli) fn status(outcome: &StatusOutcome, now: DateTime<Utc>, zone: 
         text.push_str("there are no jobs and no backups\n");
     }
     let run = match (&outcome.run, outcome.running) {
-        (_, false) => "pgkeep run is not running".to_owned(),
-        (None, true) => "pgkeep run is running".to_owned(),
-        (Some(run), true) => format!("pgkeep run is running: {run}"),
+        (_, None) => "whether pgkeep run is running is not known".to_owned(),
+        (_, Some(false)) => "pgkeep run is not running".to_owned(),
+        (None, Some(true)) => "pgkeep run is running".to_owned(),
+        (Some(run), Some(true)) => format!("pgkeep run is running: {run}"),
     };
     text.push_str(&printable(&run));
     text.push('\n');
