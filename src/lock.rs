@@ -63,7 +63,14 @@ pub fn acquire_for(state_dir: &Path, name: &str, subject: &str, what: &str) -> R
     let doing = || format!("cannot lock {}", path.display());
     let mut options = OpenOptions::new();
     private_file(options.read(true).write(true).create(true).truncate(false));
-    let file = options.open(&path).doing(doing)?;
+    let file = options.open(&path).doing(doing).map_err(|error| match error.kind() {
+        // A run by hand as root leaves its file behind, and the service's user can never lock that again.
+        ErrorKind::PermissionDenied => error.hint(format!(
+            "another user has run pgkeep before: give them one user, and {} to it (chown -R)",
+            state_dir.display()
+        )),
+        _ => error,
+    })?;
     let mut before: Option<Holder> = None;
     for attempt in 1.. {
         match file.try_lock() {

@@ -26,8 +26,8 @@ pub(in crate::cli) enum LogForm {
 /// `pgkeep status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --check: 0 all is well, 1 a backup or drill is overdue, 4 the newest drill failed or the newest backup is damaged, 5 a
-catalogue could not be read.")]
+With --check: 0 all is well, 1 a backup or drill is overdue or in fewer places than required, 4 the newest drill failed or
+the newest backup is damaged, 5 a destination could not be read.")]
 pub(in crate::cli) struct StatusArgs {
     /// For monitoring: print the problems only, a line each, and exit with a code that is not 0 if there are any
     #[arg(long)]
