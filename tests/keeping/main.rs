@@ -15,6 +15,7 @@ mod large_catalogue;
 mod pins;
 mod prune;
 mod prune_faults;
+mod prune_locked;
 mod retention;
 mod retention_years;
 mod run_month;
