@@ -72,7 +72,8 @@ fn killed_at_100_random_instants_there_are_whole_backups_or_none() {
     // What has no mark of a dead writer yet might be another computer's: it must be a day old to be swept.
     for path in remains(&scene.folder()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let unmarked = name.starts_with(".pgkeep-probe.partial-") || name.starts_with("..in-progress.partial-");
+        let unmarked = [".pgkeep-probe.partial-", "..in-progress.partial-", ".catalogue-"];
+        let unmarked = unmarked.iter().any(|begin| name.starts_with(begin)) || name.contains(".changed-");
         assert!(unmarked || path.is_dir(), "{} is left after the sweep", path.display());
         let day = Duration::from_secs(25 * 3600);
         std::fs::File::open(&path).unwrap().set_modified(std::time::SystemTime::now() - day).unwrap();
@@ -92,13 +93,18 @@ fn killed_at_100_random_instants_there_are_whole_backups_or_none() {
     assert_eq!(server.psql(&target, orders), server.psql(&scene.db, orders));
 }
 
-/// What belongs to no finished backup, and hidden files. A folder comes after what is in it.
+/// What belongs to no finished backup, nor to the index of their list, and hidden files. A folder comes after what is in it.
 fn remains(folder: &Path) -> Vec<PathBuf> {
     let backups = crate::support::backup_dirs(folder);
     let mut all = crate::support::everything_below(folder);
     all.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let beside = backups.iter().any(|backup| backup.parent() == path.parent());
+        if beside && (name.starts_with("catalogue-") || name.contains(".changed-") && !name.starts_with('.')) {
+            return false;
+        }
         let inside = backups.iter().any(|backup| path.starts_with(backup) || backup.starts_with(path));
-        !inside || path.file_name().unwrap().to_string_lossy().starts_with('.')
+        !inside || name.starts_with('.')
     });
     all.reverse();
     all

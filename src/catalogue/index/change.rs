@@ -41,7 +41,11 @@ impl Change {
     pub async fn begin(destination: &dyn Destination, dir: &Key) -> Result<Self> {
         let (id, database) = parts(dir)?;
         let mark = database.join(&change_name(&id)?);
-        destination.put(&mark, Bytes::from_static(TEXT)).await?;
+        if let Err(error) = destination.put(&mark, Bytes::from_static(TEXT)).await {
+            // It may be there all the same; nobody else has this name.
+            let _ = destination.delete(&mark).await;
+            return Err(error);
+        }
         Ok(Self { mark: Some(mark) })
     }
 
