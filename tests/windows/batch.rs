@@ -39,7 +39,7 @@ fn the_batch_file_backs_up_and_hands_on_the_exit_code() {
 fn a_task_is_written_with_the_paths_of_this_computer() {
     let wine = Wine::get();
     wine.create_folder(r"C:\task");
-    wine.run("postgres", ["service", "install", "--root", r"C:\task"]).exits(0);
+    Wine::end(wine.pgkeep(["service", "install", "--root", r"C:\task"]).env_remove("PGKEEP_CONFIG")).exits(0);
     let bytes = std::fs::read(wine.path(r"C:\task\pgkeep-daily.xml")).unwrap();
     let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     let xml = String::from_utf16(&units).unwrap();

@@ -19,7 +19,9 @@ fn the_configuration_is_found_in_programdata_and_names_folders_of_windows() {
     // wine looks for \\server\share below this folder.
     let share = wine.prefix().join("dosdevices/unc/nas/backups");
     std::fs::create_dir_all(&share).unwrap();
-    let office = |args: &[&str]| Wine::end(wine.pgkeep(args.iter().copied()).env("OFFICE_URL", wine.url("office")));
+    let office = |args: &[&str]| {
+        Wine::end(wine.pgkeep(args.iter().copied()).env_remove("PGKEEP_CONFIG").env("OFFICE_URL", wine.url("office")))
+    };
     office(&["backup", "now"]).exits(0);
     assert_eq!(backup_dirs(wine.path(r"C:\Usuarios\Ana María\OneDrive - Zenz Spa\copias")).len(), 1);
     assert_eq!(backup_dirs(share.join("spa")).len(), 1);

@@ -12,6 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+/// An empty configuration.
+const NO_CONFIGURATION: &str = r"C:\nothing.toml";
+
 /// How long a program may take under wine on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -85,6 +88,7 @@ impl Wine {
             "port={port}\nlisten_addresses='127.0.0.1'\nfsync=off\nsynchronous_commit=off\nfull_page_writes=off\n\
              autovacuum=off\nmax_connections=30\n"
         );
+        std::fs::write(wine.path(NO_CONFIGURATION), "").unwrap();
         let conf = wine.path(r"C:\pgdata\postgresql.conf");
         std::fs::OpenOptions::new().append(true).open(conf).unwrap().write_all(settings.as_bytes()).unwrap();
         let mut pg_ctl = wine.command(PG_CTL);
@@ -110,10 +114,10 @@ impl Wine {
         command
     }
 
-    /// pgkeep.exe.
+    /// pgkeep.exe, without a configuration: one test writes its own where every pgkeep of this Windows looks.
     pub fn pgkeep<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.command(executable());
-        command.args(args);
+        command.args(args).env("PGKEEP_CONFIG", NO_CONFIGURATION);
         command
     }
 
