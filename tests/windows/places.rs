@@ -9,13 +9,11 @@ fn the_configuration_is_found_in_programdata_and_names_folders_of_windows() {
     wine.create_db("office");
     // A folder name as OneDrive makes it; TOML's literal strings leave backslashes alone.
     wine.create_folder(r"C:\Usuarios\Ana María\OneDrive - Zenz Spa");
-    let config = format!(
-        "state_dir = 'C:\\state of office'\n\
-         [job.spa]\ndatabase_url = {{ env = \"OFFICE_URL\" }}\ndestinations = ['onedrive', 'share']\n\
+    let config = "state_dir = 'C:\\state of office'\n\
+         [job.spa]\ndatabase_url = { env = \"OFFICE_URL\" }\ndestinations = ['onedrive', 'share']\n\
          [destination.onedrive]\ntype = \"folder\"\npath = 'C:\\Usuarios\\Ana María\\OneDrive - Zenz Spa\\copias'\n\
-         [destination.share]\ntype = \"folder\"\npath = '\\\\nas\\backups\\spa'\n"
-    );
-    wine.write(r"C:\ProgramData\pgkeep\pgkeep.toml", &config);
+         [destination.share]\ntype = \"folder\"\npath = '\\\\nas\\backups\\spa'\n";
+    wine.write(r"C:\ProgramData\pgkeep\pgkeep.toml", config);
     // wine looks for \\server\share below this folder.
     let share = wine.prefix().join("dosdevices/unc/nas/backups");
     std::fs::create_dir_all(&share).unwrap();
