@@ -84,6 +84,11 @@ impl Contents {
         self.files.iter().flat_map(|file| &file.entries)
     }
 
+    /// Number of entries that are objects of their own: large objects and further slices of a table left out.
+    pub fn counted(&self) -> u64 {
+        self.entries().filter(|entry| entry.kind != "LARGE OBJECT" && entry.counts()).count() as u64
+    }
+
     /// The order of the columns of each table, in which another dump's rows must be hashed to compare.
     pub fn column_orders(&self) -> ColumnOrder {
         let tables = self.entries().filter_map(|entry| entry.table.as_ref());

@@ -320,7 +320,7 @@ impl Run<'_> {
         let text = restore_txt(&begun.inspection, &files[0].name, &files[0].sha256, codec, !sql.is_empty());
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);
-        let entries = contents.entries().filter(|entry| entry.kind != "LARGE OBJECT").count() as u64;
+        let entries = contents.counted();
         let finished_at = self.ctx.clock.now();
         let keep_for = self.request.keep_for.and_then(|duration| chrono::TimeDelta::from_std(duration).ok());
         let mut roles = packed.scan.roles;

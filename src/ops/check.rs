@@ -240,8 +240,8 @@ fn declared_otherwise(manifest: &Manifest, contents: &Contents) -> Vec<String> {
     let objects = count(|entry| entry.kind == "LARGE OBJECT");
     let members = contents.files.iter().flat_map(|file| &file.members);
     let counts = [
-        ("entries", manifest.entries, count(|_| true) - objects),
-        ("tables", manifest.tables, count(|entry| entry.kind == "TABLE DATA")),
+        ("entries", manifest.entries, count(Entry::counts) - objects),
+        ("tables", manifest.tables, count(|entry| entry.kind == "TABLE DATA" && entry.counts())),
         ("rows", manifest.rows, contents.entries().filter_map(|entry| entry.table.as_ref()).map(|t| t.rows).sum()),
         ("large objects", manifest.large_objects, objects),
         ("bytes of SQL", manifest.sql_bytes, members.map(|member| member.sql_bytes).sum()),

@@ -63,7 +63,7 @@ pub fn compare<'a>(
     let mut found = by_key(found, rules);
     for (key, wanted) in &expected {
         let there = found.remove(key).unwrap_or_default();
-        comparison.objects += wanted.len() as u64;
+        comparison.objects += wanted.iter().filter(|entry| entry.counts()).count() as u64;
         compare_group(*key, wanted, &there, rules, &mut comparison);
     }
     for (key, extra) in found {
@@ -82,9 +82,10 @@ pub fn compare<'a>(
 fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comparison) {
     let objects = expected.iter().filter(|entry| entry.kind == "LARGE OBJECT").count() as u64;
     let data = expected.iter().filter_map(|entry| entry.table.as_ref());
+    let counted = expected.iter().filter(|entry| entry.counts());
     let counts = [
-        ("entries", declared.entries, expected.len() as u64 - objects),
-        ("tables", declared.tables, expected.iter().filter(|entry| entry.kind == "TABLE DATA").count() as u64),
+        ("entries", declared.entries, counted.clone().count() as u64 - objects),
+        ("tables", declared.tables, counted.filter(|entry| entry.kind == "TABLE DATA").count() as u64),
         ("rows", declared.rows, data.map(|data| data.rows).sum()),
         ("large objects", declared.large_objects, objects),
     ];
@@ -162,7 +163,7 @@ fn compare_group(key: Key<'_>, wanted: &[&Entry], there: &[&Entry], rules: Rules
     }
 }
 
-/// Several lots of rows of one table as one: pg_dump writes those of all partitions by the hash of an enum as rows of the
+/// Several lots of rows of one table as one: a parallel dump splits a large table into slices. And pg_dump writes those of all partitions by the hash of an enum as rows of the
 /// parent, and a restore spreads them in another way, for it deals the enum's values new oids.
 fn merged(entries: &[&Entry]) -> Option<TableData> {
     let mut all = entries.iter().map(|entry| entry.table.as_ref());
@@ -177,7 +178,7 @@ fn merged(entries: &[&Entry]) -> Option<TableData> {
 
 fn count(entry: &Entry, comparison: &mut Comparison) {
     if let Some(data) = &entry.table {
-        comparison.tables += 1;
+        comparison.tables += u64::from(entry.counts());
         comparison.rows += data.rows;
     }
 }
@@ -274,6 +275,27 @@ mod tests {
         let comparison = check(&table("1\n2\n", 5, ""), &table("2\n1\n", 5, ""));
         assert_eq!(comparison.differences, []);
         assert_eq!((comparison.objects, comparison.tables, comparison.rows), (3, 1, 2));
+    }
+
+    #[test]
+    fn a_table_in_slices_is_compared_as_one() {
+        let slice = |number, rows: &str| {
+            format!(
+                "--\n-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: bob; Slice: {number}/2\n--\n\nCOPY \
+                 public.t (a) FROM stdin;\n{rows}\\.\n\n"
+            )
+        };
+        let whole = scan(
+            "--\n-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: bob\n--\n\nCOPY public.t (a) FROM \
+                          stdin;\n3\n1\n2\n\\.\n",
+        );
+        let sliced = scan(&[slice(1, "1\n"), slice(2, "2\n3\n")].concat());
+        let declared = Declared { entries: 1, tables: 1, rows: 3, large_objects: 0 };
+        let comparison = compare(&sliced, &whole, declared, RULES);
+        assert_eq!(comparison.differences, []);
+        assert_eq!((comparison.objects, comparison.tables, comparison.rows), (1, 1, 3));
+        let other = scan(&[slice(1, "1\n"), slice(2, "2\n4\n")].concat());
+        assert_eq!(compare(&other, &whole, declared, RULES).differences.len(), 1);
     }
 
     #[test]

@@ -66,6 +66,59 @@ pub struct TableData {
     pub end: u64,
     /// Their order-independent fingerprint.
     pub fingerprint: Fingerprint,
+    /// Which part of the table these rows are, where a parallel dump split it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
+}
+
+/// One part of a table that a parallel dump split: `number` of `of`, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32)", into = "(u32, u32)")]
+pub struct Slice {
+    /// Which, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl From<(u32, u32)> for Slice {
+    fn from((number, of): (u32, u32)) -> Self {
+        Self { number, of }
+    }
+}
+
+impl From<Slice> for (u32, u32) {
+    fn from(slice: Slice) -> Self {
+        (slice.number, slice.of)
+    }
+}
+
+impl Slice {
+    /// What stands at the end of the header of a slice, which pg_dump never writes.
+    const MARK: &'static str = "; Slice: ";
+
+    /// The end of a header: `; Slice: 2/4`.
+    pub fn mark(self) -> String {
+        format!("{}{}/{}", Self::MARK, self.number, self.of)
+    }
+
+    /// Parts a header from its mark.
+    fn split(header: &str) -> (&str, Option<Self>) {
+        let slice = header.rsplit_once(Self::MARK).and_then(|(rest, mark)| {
+            let (number, of) = mark.split_once('/')?;
+            let (number, of) = (number.parse().ok()?, of.parse().ok()?);
+            (1 <= number && number <= of).then_some((rest, Self { number, of }))
+        });
+        slice.map_or((header, None), |(rest, slice)| (rest, Some(slice)))
+    }
+}
+
+impl Entry {
+    /// Whether this is an object of its own, and not a further slice of a table's rows: what is counted.
+    pub fn counts(&self) -> bool {
+        let slice = self.table.as_ref().and_then(|table| table.slice);
+        slice.is_none_or(|slice| slice.number == 1)
+    }
 }
 
 impl TableData {
@@ -82,6 +135,8 @@ pub(super) struct Header {
     pub(super) name: String,
     pub(super) schema: Option<String>,
     pub(super) owner: Option<String>,
+    /// Of rows only.
+    pub(super) slice: Option<Slice>,
 }
 
 impl Header {
@@ -96,6 +151,7 @@ impl Header {
             None => (comment.strip_prefix(b"-- Name: ")?, false),
         };
         let rest = text(rest);
+        let (rest, slice) = if of_data { Slice::split(&rest) } else { (rest.as_str(), None) };
         let (rest, owner) = rest.rsplit_once("; Owner: ")?;
         // Behind the owner there may be a tablespace.
         let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
@@ -107,7 +163,7 @@ impl Header {
         });
         let (name, kind, schema) = candidates.next()?;
         let given = |field: &str| if field == "-" || field.is_empty() { None } else { Some(field.to_owned()) };
-        Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner) })
+        Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner), slice })
     }
 
     /// The section, given that of the entry before: kinds that appear in several follow their neighbours.
@@ -160,6 +216,12 @@ mod tests {
             ("TABLE DATA", Some("S; Type: TABLE; Schema: \"x\""))
         );
         assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
+        let slice = Slice { number: 2, of: 4 };
+        let data = format!("-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: me{}\n", slice.mark());
+        let header = Header::parse(data.as_bytes()).unwrap();
+        assert_eq!((header.owner.as_deref(), header.slice), (Some("me"), Some(slice)));
+        let odd = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: me; Slice: 5/4\n";
+        assert_eq!(Header::parse(odd).unwrap().owner.as_deref(), Some("me; Slice: 5/4"));
         let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Type: TABLE; Schema: x; Owner: me\n";
         let header = Header::parse(data).unwrap();
         assert_eq!((header.kind.as_str(), header.name.as_str()), ("TABLE DATA", "t"));

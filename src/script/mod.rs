@@ -19,7 +19,7 @@ mod scanner;
 mod statement;
 mod words;
 
-pub use entry::{Entry, Section, TableData};
+pub use entry::{Entry, Section, Slice, TableData};
 pub use lexer::{Lexer, Step};
 pub use rows::Fingerprint;
 pub use scanner::{ColumnOrder, Omit, Scan, Scanner, Violation};

@@ -6,7 +6,7 @@ use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
-use super::{Entry, Section, TableData, text};
+use super::{Entry, Section, Slice, TableData, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -51,7 +51,7 @@ pub struct Scan {
     pub complete: bool,
     /// Its size in bytes.
     pub sql_bytes: u64,
-    /// Number of `TABLE DATA` entries.
+    /// Number of `TABLE DATA` entries, of a table in slices the first.
     pub tables: u64,
     /// Number of rows.
     pub rows: u64,
@@ -86,6 +86,7 @@ enum Mode {
 struct Open {
     entry: Entry,
     hasher: Box<Xxh3>,
+    slice: Option<Slice>,
 }
 
 #[derive(Debug, Default)]
@@ -313,7 +314,7 @@ impl Scanner {
             if let Some(owner) = &entry.owner {
                 self.scan.roles.insert(owner.clone());
             }
-            self.open = Some(Open { entry, hasher });
+            self.open = Some(Open { entry, hasher, slice: header.slice });
         }
     }
 
@@ -527,7 +528,9 @@ impl Scanner {
             columns.clone_from(wanted);
         }
         let end = self.offset - b"\\.\n".len() as u64;
-        let data = TableData { schema, table, columns, rows: rows.count, start, end, fingerprint: rows.fingerprint };
+        let slice = self.open.as_ref().and_then(|open| open.slice);
+        let (rows, fingerprint) = (rows.count, rows.fingerprint);
+        let data = TableData { schema, table, columns, rows, start, end, fingerprint, slice };
         match &mut self.open {
             Some(open) if open.entry.kind == "TABLE DATA" && open.entry.table.is_none() => {
                 open.entry.table = Some(data);
@@ -539,10 +542,10 @@ impl Scanner {
     fn close_entry(&mut self, end: u64) {
         self.current_object = None;
         self.of_database = false;
-        if let Some(Open { mut entry, hasher }) = self.open.take() {
+        if let Some(Open { mut entry, hasher, .. }) = self.open.take() {
             entry.end = end;
             entry.digest = format!("{:032x}", hasher.digest128());
-            if entry.kind == "TABLE DATA" {
+            if entry.kind == "TABLE DATA" && entry.counts() {
                 self.scan.tables += 1;
             }
             self.scan.entries.push(entry);

@@ -136,7 +136,7 @@ impl Adoption<'_> {
             codec: codec.name().to_owned(),
             tables: packed.scan.tables,
             rows: packed.scan.rows,
-            entries: contents.entries().filter(|entry| entry.kind != "LARGE OBJECT").count() as u64,
+            entries: contents.counted(),
             large_objects: packed.scan.large_objects,
             sql_bytes: packed.scan.sql_bytes,
             stored_bytes: files.iter().map(|file| file.bytes).sum(),
