@@ -16,5 +16,5 @@ mod unpack;
 
 pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
 pub use contents::{Contents, FileContents, LARGEST_CONTENTS, Member};
-pub use pack::{Packed, Packing};
+pub use pack::{Compressors, Packed, Packing};
 pub use unpack::{Broken, Unpacked, Unpacking};

@@ -1,8 +1,10 @@
 //! From pg_dump's output to stored chunks and their index, in one pass.
+//!
+//! The streams of a parallel dump are packed by one set of [`Compressors`].
 
 use super::codec::{MEMBER_BYTES, Packer};
 use super::contents::Member;
-use super::ordered::{Feeder, Results, pool};
+use super::ordered::{Feeder, Pool, Results};
 use crate::config::Compression;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::Progress;
@@ -14,12 +16,33 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Threads that compress, for as many streams at once as they were started for.
+pub struct Compressors {
+    pool: Pool<Chunk, (Chunk, Result<Bytes>)>,
+    permits: usize,
+}
+
+impl Compressors {
+    /// Starts `threads` threads that compress for `streams` streams at once.
+    pub fn start(compression: Compression, threads: usize, streams: usize) -> Result<Self> {
+        let pool = Pool::start("pgkeep-pack", threads, || {
+            let mut packer = Packer::new(compression)?;
+            Ok(move |chunk: Chunk| {
+                let packed = packer.pack(&chunk.buffer[..chunk.length]).map(Bytes::copy_from_slice);
+                (chunk, packed)
+            })
+        })?;
+        // Each input under way costs its buffer and its packed form: 2 MiB and less. Three keep a stream flowing: one being
+        // read into, one being packed, one being written.
+        let permits = ((2 * threads + 2) / streams.max(1)).max(3);
+        Ok(Self { pool, permits })
+    }
+}
+
 /// Packs one stream of SQL.
-pub struct Packing {
-    /// The codec and its level.
-    pub compression: Compression,
-    /// How many threads compress.
-    pub threads: usize,
+pub struct Packing<'a> {
+    /// What compresses.
+    pub compressors: &'a Compressors,
     /// Raised as bytes and rows pass.
     pub progress: Arc<Progress>,
 }
@@ -51,21 +74,13 @@ struct Written {
     sha256: String,
 }
 
-impl Packing {
+impl Packing<'_> {
     /// Reads `source` to its end and hands the stored bytes to `deliver` in order; blocks meanwhile. An error of
     /// `deliver` stops everything. Whether the script was complete is for the caller to check: [`Scan::complete`].
     pub fn run(self, source: impl Read, deliver: impl FnMut(Bytes) -> Result<()> + Send) -> Result<Packed> {
-        // Each input under way costs its buffer and its packed form: 2 MiB and less.
-        let permits = 2 * self.threads + 2;
         let (recycle, recycled) = unbounded();
+        let (feeder, results) = self.compressors.pool.lane(self.compressors.permits);
         std::thread::scope(|scope| {
-            let (feeder, results) = pool(scope, self.threads, permits, || {
-                let mut packer = Packer::new(self.compression)?;
-                Ok(move |chunk: Chunk| {
-                    let packed = packer.pack(&chunk.buffer[..chunk.length]).map(Bytes::copy_from_slice);
-                    (chunk, packed)
-                })
-            })?;
             let progress = Arc::clone(&self.progress);
             let writer = scope.spawn(move || write(results, &recycle, &progress, deliver));
             let cut = self.cut(source, feeder, &recycled);
@@ -73,6 +88,11 @@ impl Packing {
             // Where both failed, the writer was first: the cutter only found it gone.
             let Written { members, stored_bytes, sha256 } = written?;
             let (scan, broken_lines) = cut?;
+            // A compressor that died took its member with it.
+            if members.iter().map(|member| member.sql_bytes).sum::<u64>() != scan.sql_bytes {
+                return Err(Error::new(ErrorKind::Failed, "a part of the dump was lost while it was compressed")
+                    .hint("nothing was stored; this is a fault of pgkeep's: please report it"));
+            }
             Ok(Packed { scan, members, broken_lines, stored_bytes, sha256 })
         })
     }
@@ -81,7 +101,7 @@ impl Packing {
     fn cut(
         &self,
         mut source: impl Read,
-        mut feeder: Feeder<Chunk>,
+        mut feeder: Feeder<Chunk, (Chunk, Result<Bytes>)>,
         recycled: &Receiver<Vec<u8>>,
     ) -> Result<(Scan, Vec<u64>)> {
         let mut scanner = Scanner::default();
@@ -157,7 +177,8 @@ mod tests {
 
     fn pack(sql: &[u8], threads: usize) -> (Packed, Vec<u8>) {
         let mut stored = Vec::new();
-        let packing = Packing { compression: Compression::default(), threads, progress: Arc::default() };
+        let compressors = Compressors::start(Compression::default(), threads, 1).unwrap();
+        let packing = Packing { compressors: &compressors, progress: Arc::default() };
         let packed = packing
             .run(sql, |bytes| {
                 stored.extend_from_slice(&bytes);
@@ -200,7 +221,8 @@ mod tests {
     #[test]
     fn a_failed_delivery_stops_the_packing() {
         let sql = b"line\n".repeat(8 << 20);
-        let packing = Packing { compression: Compression::default(), threads: 2, progress: Arc::default() };
+        let compressors = Compressors::start(Compression::default(), 2, 1).unwrap();
+        let packing = Packing { compressors: &compressors, progress: Arc::default() };
         let error = packing.run(&sql[..], |_| Err(Error::new(ErrorKind::NoSpace, "full"))).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NoSpace);
     }

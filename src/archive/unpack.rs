@@ -131,7 +131,11 @@ fn unpack(
     })
 }
 
-fn feed(mut batches: mpsc::Receiver<Batch>, mut feeder: Feeder<(Bytes, u64)>, progress: &Progress) -> Result<String> {
+fn feed(
+    mut batches: mpsc::Receiver<Batch>,
+    mut feeder: Feeder<(Bytes, u64), (u64, Result<Vec<u8>>)>,
+    progress: &Progress,
+) -> Result<String> {
     let mut digest = Sha256::new();
     while let Some(Batch { bytes, members }) = batches.blocking_recv() {
         let mut at = 0;

@@ -1,14 +1,16 @@
 //! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
 
 use super::consolidate::{consolidate_at, database_of};
-use super::dump::dump_packed;
+use super::data::{Data, Dump};
+use super::dump::Dumper;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
 use super::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
+use super::parallel::Parallel;
 use super::prune::{clocks_differ, prune_after, sweep};
 use super::store::{Copies, judge};
 use super::{Context, open_destination};
-use crate::archive::{Contents, FileContents, Packed};
+use crate::archive::{Compressors, Contents};
 use crate::catalogue::{CompletedBackup, FORMAT, File, FileKind, Globals, Manifest, backup_dir};
 use crate::config::{Codec, Compression, Databases, DestinationRef, JobConfig, Require};
 use crate::destination::{Destination, Key, Stored};
@@ -43,6 +45,8 @@ pub struct BackupRequest {
     pub require: Require,
     /// How the archive is compressed.
     pub compression: Compression,
+    /// How many sessions read rows at once: above 1, a parallel dump.
+    pub jobs: usize,
     /// How long pg_dump waits for a lock on a table.
     pub lock_wait_timeout: Duration,
     /// The only folder in which programs are looked for.
@@ -71,6 +75,7 @@ impl BackupRequest {
             destinations,
             require: Require::All,
             compression: Compression::default(),
+            jobs: 1,
             lock_wait_timeout: Duration::from_secs(60),
             bin_dir: None,
             label: None,
@@ -100,6 +105,7 @@ impl BackupRequest {
             destinations,
             require: job.require,
             compression: job.compression,
+            jobs: job.jobs as usize,
             lock_wait_timeout: job.lock_wait_timeout,
             bin_dir: job.bin_dir.clone(),
             label: job.label.clone(),
@@ -300,30 +306,25 @@ impl Run<'_> {
                 begun.warnings.push(format!("roles and tablespaces are not in the backup: {reason}"));
             }
         }
-        let (data, packed) = self.dump(begun, codec).await?;
+        let data = self.dump(begun, codec).await?;
         let progress = self.ctx.phase(Phase::Publish, 0);
         let copies = &mut begun.copies;
-        files.push(data);
+        files.extend(data.files.iter().cloned());
         if !sql.is_empty() {
             files.push(put_gzip(copies, "globals.sql.gz", FileKind::Globals, &sql).await?);
         }
         let properties = database_sql(&begun.inspection).into_bytes();
         files.push(put(copies, "database.sql", FileKind::Database, properties).await?);
-        let contents = Contents::new(vec![FileContents {
-            name: files[0].name.clone(),
-            members: packed.members,
-            broken_lines: packed.broken_lines,
-            entries: packed.scan.entries,
-        }]);
+        let contents = Contents::new(data.contents);
         let (stored, unpacked_bytes) = contents.to_gzip()?;
         files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
-        let text = restore_txt(&begun.inspection, &files[0].name, &files[0].sha256, codec, !sql.is_empty());
+        let text = restore_txt(&begun.inspection, &data.files, codec, !sql.is_empty());
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);
         let entries = contents.counted();
         let finished_at = self.ctx.clock.now();
         let keep_for = self.request.keep_for.and_then(|duration| chrono::TimeDelta::from_std(duration).ok());
-        let mut roles = packed.scan.roles;
+        let mut roles = data.roles;
         roles.extend(begun.inspection.properties.roles().map(str::to_owned));
         let manifest = Manifest {
             format: FORMAT,
@@ -341,11 +342,11 @@ impl Run<'_> {
             server: begun.inspection.server.clone(),
             pg_dump_version: self.client.programs().version.to_string(),
             codec: codec.name().to_owned(),
-            tables: packed.scan.tables,
-            rows: packed.scan.rows,
+            tables: data.tables,
+            rows: data.rows,
             entries,
-            large_objects: packed.scan.large_objects,
-            sql_bytes: packed.scan.sql_bytes,
+            large_objects: data.large_objects,
+            sql_bytes: data.sql_bytes,
             stored_bytes: files.iter().map(|file| file.bytes).sum(),
             properties: begun.inspection.properties.clone(),
             output_settings: begun.inspection.output_settings.clone(),
@@ -361,37 +362,22 @@ impl Run<'_> {
         Ok(manifest)
     }
 
-    /// Streams pg_dump's output to every destination; returns the file only if all of it is whole.
-    async fn dump(&self, begun: &mut Begun, codec: Codec) -> Result<(File, Packed)> {
+    /// Streams the database to every destination; returns only what is whole.
+    async fn dump(&self, begun: &mut Begun, codec: Codec) -> Result<Data> {
         // COPY text is as large as the tables' pages, give or take; it only feeds the display and plans uploads.
         let expected = begun.inspection.table_bytes;
-        let progress = self.ctx.phase(Phase::Dump, expected);
+        let jobs = self.request.jobs.max(1);
+        let streams = if jobs > 1 { Parallel::most_streams(jobs) } else { 1 };
+        let dumper = Dumper {
+            ctx: self.ctx,
+            client: &self.client,
+            lock_wait: self.request.lock_wait_timeout,
+            compressors: Arc::new(Compressors::start(self.request.compression, self.ctx.threads(), streams)?),
+            progress: self.ctx.phase(Phase::Dump, expected),
+        };
         let name = data_name(&begun.inspection.database, begun.started_at, codec)?;
-        let mut upload = begun.copies.upload(&name, expected / 4).await?;
-        let dumped = dump_packed(
-            self.ctx,
-            &self.client,
-            self.request.lock_wait_timeout,
-            self.request.compression,
-            &progress,
-            async |chunk| upload.write(&chunk).await,
-        )
-        .await;
-        let finished = begun.copies.finish(upload, dumped.is_ok()).await;
-        // Where every destination failed the dump failed of that, and the destination's error says why.
-        let packed = match (dumped, finished) {
-            (Ok(packed), finished) => finished.map(|()| packed)?,
-            (Err(error), _) if begun.copies.alive() > 0 => return Err(error),
-            (Err(error), finished) => return Err(finished.err().unwrap_or(error)),
-        };
-        let file = File {
-            name,
-            kind: FileKind::Data,
-            bytes: packed.stored_bytes,
-            sha256: packed.sha256.clone(),
-            unpacked_bytes: packed.scan.sql_bytes,
-        };
-        Ok((file, packed))
+        let version = begun.inspection.server.version_num;
+        Dump { dumper, name, jobs, version, expected }.run(&mut begun.copies).await
     }
 
     fn never_begun(&self, error: Error) -> BackupOutcome {

@@ -1,12 +1,12 @@
 //! Running pg_dump: into an archive, or, for a proof, through the scanner into nothing.
 
 use super::Context;
-use crate::archive::{Packed, Packing};
+use crate::archive::{Compressors, Packed, Packing};
 use crate::config::Compression;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::Progress;
 use crate::postgres::{Client, blockers, unreadable_tables};
-use crate::process::{Invocation, Status, Stdout, Unhurried};
+use crate::process::{Invocation, Running, Status, Stdout, Unhurried};
 use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
 use bytes::Bytes;
 use std::io::Read;
@@ -29,34 +29,55 @@ fn pg_dump(client: &Client, lock_wait: Duration) -> Result<Invocation> {
         .stdout(Stdout::Pipe))
 }
 
-/// Dumps the database and hands packed chunks to `deliver`. Returns only what is whole: pg_dump exited with 0, its closing
-/// line was seen outside of everything else, and nothing is in the script that must not be.
-pub(super) async fn dump_packed<F>(
-    ctx: &Context,
-    client: &Client,
-    lock_wait: Duration,
-    compression: Compression,
-    progress: &Arc<Progress>,
-    deliver: F,
-) -> Result<Packed>
-where
-    F: AsyncFnMut(Bytes) -> Result<()>,
-{
-    let mut running = pg_dump(client, lock_wait)?.spawn().await?;
-    let source = running.stdout.take().ok_or_else(no_output)?;
-    // When nobody takes chunks any more the packer stops, its end of the pipe closes, and pg_dump ends by that.
-    let packing = pack_apart(ctx, Unhurried::new(source), compression, progress, deliver);
-    let (status, (carried, packed)) = tokio::join!(running.wait(&ctx.cancel), packing);
-    // In the order of what caused what: a stop, a destination, pg_dump, the packer.
-    ctx.cancel.check()?;
-    let status = status?;
-    carried?;
-    if !status.success() {
-        return Err(explain(ctx, client, &status).await);
+/// Dumps one database into packed chunks, as one stream or as several.
+#[derive(Clone)]
+pub(super) struct Dumper<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) client: &'a Client,
+    /// How long to wait for a lock on a table.
+    pub(super) lock_wait: Duration,
+    pub(super) compressors: Arc<Compressors>,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Dumper<'_> {
+    /// Runs pg_dump with `args` and hands packed chunks to `deliver`. Returns only what is whole: pg_dump exited with 0, its
+    /// closing line was seen outside of everything else, and nothing is in the script that must not be.
+    pub(super) async fn pg_dump<F>(&self, args: Vec<String>, deliver: F) -> Result<Packed>
+    where
+        F: AsyncFnMut(Bytes) -> Result<()>,
+    {
+        let mut running = pg_dump(self.client, self.lock_wait)?.args(args).spawn().await?;
+        let source = running.stdout.take().ok_or_else(no_output)?;
+        self.carry("pg_dump", running, Unhurried::new(source), deliver).await
     }
-    let packed = packed?;
-    check_scan(client, &packed.scan)?;
-    Ok(packed)
+
+    /// Packs what comes from `source`, which `running` feeds, and looks at how both ended.
+    pub(super) async fn carry<F>(
+        &self,
+        program: &str,
+        running: Running,
+        source: impl Read + Send + 'static,
+        deliver: F,
+    ) -> Result<Packed>
+    where
+        F: AsyncFnMut(Bytes) -> Result<()>,
+    {
+        let Self { ctx, client, .. } = self;
+        // When nobody takes chunks any more the packer stops, its end of the pipe closes, and the program ends by that.
+        let packing = pack_apart(&self.compressors, source, &self.progress, deliver);
+        let (status, (carried, packed)) = tokio::join!(running.wait(&ctx.cancel), packing);
+        // In the order of what caused what: a stop, a destination, the program, the packer.
+        ctx.cancel.check()?;
+        let status = status?;
+        carried?;
+        if !status.success() {
+            return Err(explain(ctx, client, program, &status).await);
+        }
+        let packed = packed?;
+        check_scan(client, &packed.scan)?;
+        Ok(packed)
+    }
 }
 
 /// Packs a script that comes from elsewhere and hands the chunks to `deliver`. Whether it is whole is for the caller to
@@ -71,27 +92,27 @@ pub(super) async fn pack<F>(
 where
     F: AsyncFnMut(Bytes) -> Result<()>,
 {
-    let (carried, packed) = pack_apart(ctx, source, compression, progress, deliver).await;
+    let compressors = Arc::new(Compressors::start(compression, ctx.threads(), 1)?);
+    let (carried, packed) = pack_apart(&compressors, source, progress, deliver).await;
     carried?;
     packed
 }
 
 /// Packs on a thread of its own, and returns apart how delivering and packing went: where both failed, the first is why.
 async fn pack_apart<F>(
-    ctx: &Context,
+    compressors: &Arc<Compressors>,
     source: impl Read + Send + 'static,
-    compression: Compression,
     progress: &Arc<Progress>,
     mut deliver: F,
 ) -> (Result<()>, Result<Packed>)
 where
     F: AsyncFnMut(Bytes) -> Result<()>,
 {
-    let packing = Packing { compression, threads: ctx.threads(), progress: Arc::clone(progress) };
+    let (compressors, progress) = (Arc::clone(compressors), Arc::clone(progress));
     let (sender, mut chunks) = mpsc::channel::<Bytes>(WAITING);
     let packer = tokio::task::spawn_blocking(move || {
         let gone = |_| Error::new(ErrorKind::Failed, "the archive is not wanted any more");
-        packing.run(source, |bytes| sender.blocking_send(bytes).map_err(gone))
+        Packing { compressors: &compressors, progress }.run(source, |bytes| sender.blocking_send(bytes).map_err(gone))
     });
     let carry = async move {
         while let Some(chunk) = chunks.recv().await {
@@ -121,7 +142,7 @@ pub(super) async fn dump_scanned(
     ctx.cancel.check()?;
     let status = status?;
     if !status.success() {
-        return Err(explain(ctx, client, &status).await);
+        return Err(explain(ctx, client, "pg_dump", &status).await);
     }
     let scanned = scanned?;
     check_scan(client, &scanned)?;
@@ -166,9 +187,9 @@ fn check_scan(client: &Client, scan: &Scan) -> Result<()> {
     Ok(())
 }
 
-/// pg_dump's failure, with what can be found out about its cause.
-async fn explain(ctx: &Context, client: &Client, status: &Status) -> Error {
-    let error = client.failure("pg_dump", status);
+/// A dumping program's failure, with what can be found out about its cause.
+async fn explain(ctx: &Context, client: &Client, program: &str, status: &Status) -> Error {
+    let error = client.failure(program, status);
     let said = &status.stderr;
     if said.contains("permission denied")
         && let Ok(tables) = unreadable_tables(client, &ctx.cancel).await

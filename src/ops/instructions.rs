@@ -1,7 +1,7 @@
 //! What is written beside an archive for the day when pgkeep is not at hand: `RESTORE.txt` and `database.sql`.
 
+use crate::catalogue::File;
 use crate::config::Codec;
-use crate::destination::Key;
 use crate::postgres::{Inspection, Without};
 use crate::script::quote_identifier;
 use std::fmt::Write;
@@ -24,14 +24,29 @@ pub(super) fn database_sql(inspection: &Inspection) -> String {
     sql
 }
 
-/// `RESTORE.txt`.
-pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, codec: Codec, globals: bool) -> String {
+/// `RESTORE.txt`, for a backup with these data files.
+pub(super) fn restore_txt(inspection: &Inspection, data: &[File], codec: Codec, globals: bool) -> String {
     let unpack = match codec {
         Codec::Gzip => "gunzip -c",
         Codec::Zstd => "zstd -dc",
     };
     // A name that begins with a dash would be taken for an option.
-    let path = if data.as_str().starts_with('-') { format!("./{data}") } else { data.to_string() };
+    let path = |file: &File| {
+        let name = file.name.as_str();
+        if name.starts_with('-') { format!("./{name}") } else { name.to_owned() }
+    };
+    let paths = data.iter().map(path).collect::<Vec<_>>().join(" \\\n      ");
+    let sums = data.iter().map(|file| format!("{}  {}", file.sha256, file.name)).collect::<Vec<_>>();
+    let (what, check) = match (data, sums.as_slice()) {
+        ([file], [sum]) => (
+            format!("{} is what pg_dump wrote of the database", file.name),
+            format!("Check the file. The line must end in OK.\n\n    echo \"{sum}\" | sha256sum -c"),
+        ),
+        _ => (
+            format!("The {} numbered files are, in this order, a dump of the database", data.len()),
+            format!("Check the files. Each line must end in OK.\n\n    sha256sum -c <<'END'\n{}\nEND", sums.join("\n")),
+        ),
+    };
     let create = inspection
         .properties
         .create_statement("restored", inspection.server.version_num)
@@ -40,10 +55,9 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, cod
     let mut text = format!(
         "How to restore this backup without pgkeep\n\
          =========================================\n\n\
-         {data} is what pg_dump wrote of the database {database}, compressed.\n\
+         {what} {database}, compressed.\n\
          It needs PostgreSQL {major} or newer, and psql of the same age. In this folder:\n\n\
-         1. Check the file. The line must end in OK.\n\n    \
-            echo \"{sha256}  {data}\" | sha256sum -c\n\n\
+         1. {check}\n\n\
          2. Make a new, empty database; here it is called restored. Never load into one that is in use.\n\n    \
             psql -X -d postgres -c '{create}'\n\n",
         database = one_line(&inspection.database),
@@ -63,7 +77,7 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &Key, sha256: &str, cod
     let _ = write!(
         text,
         "{step}. Load it. It stops at the first error.\n\n    \
-         {unpack} {path} | psql -X -v ON_ERROR_STOP=1 -d restored\n\n\
+         {unpack} {paths} | psql -X -v ON_ERROR_STOP=1 -d restored\n\n\
          {}. Give the database its own settings, owner and privileges, and gather statistics.\n\n    \
          psql -X -v ON_ERROR_STOP=1 -v db=restored -d restored -f database.sql\n    \
          psql -X -d restored -c 'ANALYZE'\n\n\

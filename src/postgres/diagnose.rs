@@ -64,6 +64,12 @@ const KNOWN: &[(&[&str], ErrorKind, &str)] = &[
         "the server broke off; its own log tells why. Try again",
     ),
     (
+        // What importing a snapshot says where a pooler hands each transaction to another session.
+        &["invalid snapshot identifier", "snapshot \""],
+        ErrorKind::Unavailable,
+        "a parallel dump needs sessions of its own: connect past the pooler (the direct address of the database), or set jobs = 1",
+    ),
+    (
         &["too many clients", "too many connections", "remaining connection slots"],
         ErrorKind::Unavailable,
         "the server has no connection left for this role; try again, or raise its limit",

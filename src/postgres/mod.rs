@@ -12,6 +12,8 @@ mod facts;
 pub mod programs;
 mod properties;
 mod server;
+mod session;
+mod snapshot;
 mod temp;
 
 pub use client::{Client, SESSION};
@@ -27,3 +29,5 @@ pub use server::{
     Blocker, Checkup, Inspection, available_extensions, blockers, checkup, databases, inspect, unreadable_tables,
     version_num,
 };
+pub use session::{Pipes, Session};
+pub use snapshot::{Snapshot, SourceTable};

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 const PROMPT: Duration = Duration::from_secs(10);
 
 /// SplitMix64: as random as this needs, and the same again for the same seed.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// Seeded by `PGKEEP_TEST_SEED`, or by the clock; the seed is printed when the test fails.
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         let given = std::env::var("PGKEEP_TEST_SEED").ok().map(|seed| seed.parse().expect("PGKEEP_TEST_SEED"));
         let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
         println!("repeat with PGKEEP_TEST_SEED={seed}");
@@ -33,7 +33,7 @@ impl Random {
     }
 
     /// Up to `limit`, evenly.
-    fn duration(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn duration(&mut self, limit: Duration) -> Duration {
         limit.mul_f64((self.next() >> 11) as f64 / (1u64 << 53) as f64)
     }
 }

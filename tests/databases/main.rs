@@ -16,6 +16,7 @@ mod fixture;
 mod jobs;
 mod kill;
 mod odd_databases;
+mod parallel;
 mod proof_real;
 mod psql_attacks;
 mod round_trip;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pgkeep::archive::{Contents, FileContents, Packed, Packing, unpack_member};
+use pgkeep::archive::{Compressors, Contents, FileContents, Packed, Packing, unpack_member};
 use pgkeep::catalogue::{FileKind, Manifest};
 use pgkeep::config::Compression;
 use pgkeep::destination::Key;
@@ -124,7 +124,8 @@ impl Forged {
     /// Puts an archive of `sql` in place: manifest and index fit it in every size, digest, row count and fingerprint.
     pub fn forge(&self, sql: &[u8]) {
         let mut stored = Vec::new();
-        let packing = Packing { compression: Compression::default(), threads: 2, progress: Arc::<Progress>::default() };
+        let compressors = Compressors::start(Compression::default(), 2, 1).unwrap();
+        let packing = Packing { compressors: &compressors, progress: Arc::<Progress>::default() };
         let packed = packing.run(sql, |chunk| {
             stored.extend_from_slice(&chunk);
             Ok(())

@@ -88,6 +88,10 @@ pub(in crate::cli) struct NowArgs {
     /// gzip, gzip:1 to gzip:12, zstd, or zstd:1 to zstd:19 [default: the job's, or gzip:5]
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     pub(in crate::cli) compression: Option<String>,
+    /// Read rows by so many sessions at once, all of one moment; the backup then consists of several files [default: the
+    /// job's, or 1]
+    #[arg(long = "jobs", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(in crate::cli) parallel: Option<u8>,
 }
 
 /// `pgkeep backup list`.

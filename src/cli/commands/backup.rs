@@ -117,6 +117,7 @@ pub(super) fn check_label(label: Option<&str>) -> Result<()> {
 /// What the command line says over a job.
 struct Asked {
     compression: Option<Compression>,
+    parallel: Option<u8>,
     keep_for: Option<Duration>,
     label: Option<String>,
     pin: bool,
@@ -129,6 +130,7 @@ impl Asked {
         let keep_for = args.keep.as_deref().map(keep);
         check_label(args.label.as_deref())?;
         Ok(Self {
+            parallel: args.parallel,
             compression: compression.map_err(|error| error.with_kind(ErrorKind::Usage))?,
             keep_for: keep_for.transpose()?,
             label: args.label.clone(),
@@ -139,6 +141,7 @@ impl Asked {
 
     fn apply(&self, request: &mut BackupRequest) {
         request.compression = self.compression.unwrap_or(request.compression);
+        request.jobs = self.parallel.map_or(request.jobs, usize::from);
         request.keep_for = self.keep_for;
         request.pinned = self.pin;
         request.prune = request.prune && self.prune;

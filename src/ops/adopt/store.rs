@@ -111,7 +111,7 @@ impl Adoption<'_> {
         }]);
         let (stored, unpacked_bytes) = contents.to_gzip()?;
         files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
-        let text = restore_txt(&inspection, &files[0].name, &files[0].sha256, codec, false);
+        let text = restore_txt(&inspection, &files[..1], codec, false);
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);
         let now = self.ctx.clock.now();
