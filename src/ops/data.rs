@@ -61,7 +61,7 @@ impl Dump<'_> {
         let dumped = match (parallel, uploads.first_mut()) {
             (Some(parallel), _) => parallel.run(&self.dumper, &mut uploads).await,
             (None, Some(upload)) => {
-                let dumped = self.dumper.pg_dump(Vec::new(), async |chunk| upload.write(&chunk).await).await;
+                let dumped = self.dumper.pg_dump(async |chunk| upload.write(&chunk).await).await;
                 dumped.map(|packed| vec![packed])
             }
             (None, None) => Ok(Vec::new()),

@@ -6,10 +6,10 @@ use crate::config::Compression;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::event::Progress;
 use crate::postgres::{Client, blockers, unreadable_tables};
-use crate::process::{Invocation, Running, Status, Stdout, Unhurried};
+use crate::process::{Invocation, Output, Running, Status, Stdout, Unhurried};
 use crate::script::{ColumnOrder, Omit, Scan, Scanner, quote_identifier};
 use bytes::Bytes;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -19,6 +19,15 @@ const WAITING: usize = 2;
 
 /// How much a proof reads at once.
 const READ_BYTES: usize = 1 << 20;
+
+/// How much of pg_dump's output is waited for, at most.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// A pg_dump that has begun to write.
+pub(super) struct Started {
+    pub(super) running: Running,
+    pub(super) source: std::io::Chain<Cursor<Vec<u8>>, Unhurried<Output>>,
+}
 
 fn pg_dump(client: &Client, lock_wait: Duration) -> Result<Invocation> {
     // A zero would mean no limit at all.
@@ -41,18 +50,47 @@ pub(super) struct Dumper<'a> {
 }
 
 impl Dumper<'_> {
-    /// Runs pg_dump with `args` and hands packed chunks to `deliver`. Returns only what is whole: pg_dump exited with 0, its
-    /// closing line was seen outside of everything else, and nothing is in the script that must not be.
-    pub(super) async fn pg_dump<F>(&self, args: Vec<String>, deliver: F) -> Result<Packed>
+    /// Runs pg_dump and hands packed chunks to `deliver`; see [`Dumper::carry`].
+    pub(super) async fn pg_dump<F>(&self, deliver: F) -> Result<Packed>
     where
         F: AsyncFnMut(Bytes) -> Result<()>,
     {
-        let mut running = pg_dump(self.client, self.lock_wait)?.args(args).spawn().await?;
+        let mut running = pg_dump(self.client, self.lock_wait)?.spawn().await?;
         let source = running.stdout.take().ok_or_else(no_output)?;
         self.carry("pg_dump", running, Unhurried::new(source), deliver).await
     }
 
-    /// Packs what comes from `source`, which `running` feeds, and looks at how both ended.
+    /// Starts pg_dump with `args` and waits until it has begun to write: then it has its locks and its snapshot.
+    pub(super) async fn start_pg_dump(&self, lock_wait: Duration, args: Vec<String>) -> Result<Started> {
+        let mut running = pg_dump(self.client, lock_wait)?.args(args).spawn().await?;
+        let mut source = running.stdout.take().ok_or_else(no_output)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut first = vec![0; FIRST_BYTES];
+            let read = source.read(&mut first)?;
+            first.truncate(read);
+            Ok((first, source))
+        });
+        let cancel = &self.ctx.cancel;
+        let read = tokio::select! {
+            read = reading => read,
+            () = cancel.cancelled() => {
+                running.stop().await?;
+                return Err(cancel.error());
+            }
+        };
+        let read =
+            read.map_err(|source| Error::new(ErrorKind::Failed, "reading pg_dump panicked").caused_by(source))?;
+        let (first, rest) = read.map_err(|source| Error::io("cannot read from pg_dump", source))?;
+        if first.is_empty() {
+            let status = running.wait(cancel).await?;
+            return Err(explain(self.ctx, self.client, "pg_dump", &status).await);
+        }
+        Ok(Started { running, source: Cursor::new(first).chain(Unhurried::new(rest)) })
+    }
+
+    /// Packs what comes from `source`, which `running` feeds, and hands it to `deliver`. Returns only what is whole: the
+    /// program exited with 0, the closing line was seen outside of everything else, and nothing is in the script that must
+    /// not be.
     pub(super) async fn carry<F>(
         &self,
         program: &str,
@@ -189,8 +227,12 @@ fn check_scan(client: &Client, scan: &Scan) -> Result<()> {
 
 /// A dumping program's failure, with what can be found out about its cause.
 async fn explain(ctx: &Context, client: &Client, program: &str, status: &Status) -> Error {
-    let error = client.failure(program, status);
-    let said = &status.stderr;
+    explain_error(ctx, client, client.failure(program, status)).await
+}
+
+/// A dumping session's failure, with what can be found out about its cause.
+pub(super) async fn explain_error(ctx: &Context, client: &Client, error: Error) -> Error {
+    let said = error.one_line();
     if said.contains("permission denied")
         && let Ok(tables) = unreadable_tables(client, &ctx.cancel).await
         && !tables.is_empty()

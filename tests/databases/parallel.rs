@@ -107,8 +107,8 @@ fn all_files_are_of_one_moment_however_much_is_written_meanwhile() {
         CREATE TABLE b AS SELECT * FROM a; ALTER TABLE a ADD PRIMARY KEY (id); ALTER TABLE b ADD PRIMARY KEY (id);";
     let scene = Scene::with(server, "moment", accounts);
     let transfer = "DO $$ BEGIN FOR i IN 1..1000000 LOOP
-          UPDATE a SET money = money - 1 WHERE id = 1 + i * 7919 % 20000;
-          UPDATE b SET money = money + 1 WHERE id = 1 + i * 104729 % 20000;
+          UPDATE a SET money = money - 1 WHERE id = 1 + i::bigint * 7919 % 20000;
+          UPDATE b SET money = money + 1 WHERE id = 1 + i::bigint * 104729 % 20000;
           COMMIT;
           PERFORM pg_sleep(0.0001); END LOOP; END $$";
     let mut writer = server.client("psql", &scene.db).args(["-Xqc", transfer]).spawn().unwrap();
@@ -128,12 +128,12 @@ fn all_files_are_of_one_moment_however_much_is_written_meanwhile() {
 
 /// A scene whose parallel dump takes some seconds, for it is compressed slowly.
 fn slow(server: &Postgres) -> Scene<'_> {
-    Scene::with_megabytes(server, "slow", 24)
+    Scene::with_megabytes(server, "slow", 10)
 }
 
 const SLOWLY: [&str; 4] = ["--jobs", "2", "--compression", "zstd:19"];
 
-/// The sessions of the dump of `db` that read rows, by their query.
+/// Whether two sessions read rows of `db`: then every session of the dump has its locks.
 fn copying(db: &str) -> String {
     format!("SELECT count(*) >= 2 FROM pg_stat_activity WHERE datname = '{db}' AND query LIKE 'copy (select%'")
 }
@@ -156,6 +156,39 @@ fn a_truncate_that_comes_in_the_middle_waits_for_the_end() {
     let target = format!("{}_again", scene.db);
     scene.at(["restore", "latest", "--into", &target, "--database-url", &server.url("postgres")]).ok();
     assert_eq!(server.psql(&target, "SELECT count(*) FROM orders"), rows);
+}
+
+#[test]
+fn whoever_waits_for_a_lock_between_the_sessions_goes_first() {
+    let server = Postgres::shared(17);
+    let scene = slow(server);
+    // Locks of the snapshot alone: then an exclusive one waits, before the other sessions have asked for theirs. The
+    // lock on pg_class keeps them from reading which tables there are.
+    let catalogue =
+        Session::hold(server, &scene.db, "LOCK TABLE pg_catalog.pg_partitioned_table IN ACCESS EXCLUSIVE MODE");
+    let mut running = scene.now().args(SLOWLY).spawn();
+    let held = format!(
+        "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+         WHERE a.datname = '{}' AND l.mode = 'AccessShareLock' AND l.granted AND a.query LIKE '%pg_partitioned_table%'",
+        scene.db
+    );
+    wait_until("the snapshot is held", || {
+        assert!(!running.has_ended(), "{}", running.stderr());
+        server.psql("postgres", &held) == "t"
+    });
+    let mut alter =
+        server.client("psql", &scene.db).args(["-Xqc", "ALTER TABLE orders ADD COLUMN later int"]).spawn().unwrap();
+    let waits = format!(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{}' AND query LIKE 'ALTER%' AND wait_event_type = 'Lock'",
+        scene.db
+    );
+    wait_until("the change waits", || server.psql("postgres", &waits) == "t");
+    drop(catalogue);
+    running.until_stderr("beginning again");
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(alter.wait().unwrap().success());
+    scene.all_intact(2);
 }
 
 #[test]

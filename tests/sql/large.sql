@@ -13,7 +13,8 @@ UPDATE big SET note = '' WHERE id % 1000 = 4;
 UPDATE big SET note = E'first\nsecond\\.\n\\.\n' WHERE id % 1000 = 5;
 
 -- Long values that are stored apart, so that few pages hold most of the bytes.
-CREATE TABLE "Odd $.* schema"."Docs ""quoted"" ñandú" (id int, "Select" text STORAGE EXTERNAL, "tab col" int DEFAULT 3);
+CREATE TABLE "Odd $.* schema"."Docs ""quoted"" ñandú" (id int, "Select" text, "tab col" int DEFAULT 3);
+ALTER TABLE "Odd $.* schema"."Docs ""quoted"" ñandú" ALTER "Select" SET STORAGE EXTERNAL;
 INSERT INTO "Odd $.* schema"."Docs ""quoted"" ñandú" SELECT i, repeat(md5(i::text), 300), i FROM generate_series(1, 800) i;
 
 -- Generated columns are not dumped; identity columns are.

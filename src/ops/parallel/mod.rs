@@ -12,7 +12,7 @@
 mod plan;
 mod rows;
 
-use super::dump::Dumper;
+use super::dump::{Dumper, Started, explain_error};
 use super::store::FanOut;
 use crate::archive::Packed;
 use crate::destination::Key;
@@ -24,14 +24,21 @@ use plan::{Plan, exclusion, plan};
 use rows::{Queue, Rows};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often to begin again when somebody waits for a lock between the sessions.
+const ATTEMPTS: usize = 3;
+
+/// How long a session waits for a lock that the snapshot holds already: then somebody else waits before it, and for us.
+const SHARED_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// One of the streams that make up the dump.
 enum Stream {
-    PgDump(Vec<String>),
+    PgDump(Box<Started>),
     Rows(Session),
 }
 
-/// A parallel dump that is ready to begin: its tables are locked, its snapshot is taken.
+/// A parallel dump that is ready to begin: every session has its locks, and sees the same moment.
 pub(super) struct Parallel {
     snapshot: Snapshot,
     plan: Plan,
@@ -42,20 +49,44 @@ impl Parallel {
     /// Takes the snapshot and opens the sessions of a dump with `jobs` streams of rows from a server of `version`.
     pub(super) async fn begin(dumper: &Dumper<'_>, version: u32, jobs: usize) -> Result<Self> {
         let Dumper { ctx, client, lock_wait, .. } = dumper;
-        let snapshot = Snapshot::hold(client, version, *lock_wait, &ctx.cancel).await?;
+        let mut attempts = ATTEMPTS;
+        loop {
+            attempts -= 1;
+            let snapshot = match Snapshot::hold(client, version, *lock_wait, &ctx.cancel).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => return Err(explain_error(ctx, client, error).await),
+            };
+            match Self::open(dumper, snapshot, jobs).await {
+                // An exclusive lock that is waited for keeps out who comes later, and waits for the snapshot to be given up.
+                // That has just happened.
+                Err(error) if attempts > 0 && is_lock_timeout(&error) => {
+                    ctx.warn("another session waits for a lock between those of the dump: letting it go first, and beginning again");
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open(dumper: &Dumper<'_>, snapshot: Snapshot, jobs: usize) -> Result<Self> {
+        let Dumper { ctx, client, lock_wait, .. } = dumper;
+        let wait = SHARED_LOCK_WAIT.min(*lock_wait);
         let plan = plan(&snapshot.tables, snapshot.large_object_bytes, &snapshot.encoding, jobs);
         let names: Vec<&str> = plan.tables.iter().map(|table| table.quoted.as_str()).collect();
-        let open = |_| snapshot.import(client, &names, *lock_wait, &ctx.cancel);
-        let sessions = try_join_all((0..plan.sessions).map(open)).await?;
         let args = |sections: &[&str]| -> Vec<String> {
             let section = sections.iter().map(|section| format!("--section={section}"));
             section.chain([format!("--snapshot={}", snapshot.id)]).collect()
         };
         let mut first = args(&["pre-data", "data"]);
         first.extend(plan.tables.iter().map(|table| exclusion(table)));
-        let mut streams = vec![Stream::PgDump(first)];
+        let import = |_| snapshot.import(client, &names, wait, &ctx.cancel);
+        let (first, sessions, last) = tokio::try_join!(
+            dumper.start_pg_dump(wait, first),
+            try_join_all((0..plan.sessions).map(import)),
+            dumper.start_pg_dump(wait, args(&["post-data"])),
+        )?;
+        let mut streams = vec![Stream::PgDump(Box::new(first))];
         streams.extend(sessions.into_iter().map(Stream::Rows));
-        streams.push(Stream::PgDump(args(&["post-data"])));
+        streams.push(Stream::PgDump(Box::new(last)));
         Ok(Self { snapshot, plan, streams })
     }
 
@@ -83,7 +114,10 @@ impl Parallel {
         let one = async |(stream, upload): (Stream, &mut FanOut)| {
             let deliver = async |chunk| upload.write(&chunk).await;
             match stream {
-                Stream::PgDump(args) => dumper.pg_dump(args, deliver).await,
+                Stream::PgDump(started) => {
+                    let Started { running, source } = *started;
+                    dumper.carry("pg_dump", running, source, deliver).await
+                }
                 Stream::Rows(session) => {
                     let (running, pipes) = session.into_parts()?;
                     let rows = Rows::new(pipes, Arc::clone(&queue), encoding);
@@ -98,6 +132,11 @@ impl Parallel {
         check_whole(&tables, &packed)?;
         Ok(packed)
     }
+}
+
+fn is_lock_timeout(error: &Error) -> bool {
+    let said = error.one_line();
+    said.contains("due to lock timeout") || said.contains("due to statement timeout")
 }
 
 /// Every table that the snapshot saw must be there, whole and once: that nothing was forgotten or dumped twice depends on
