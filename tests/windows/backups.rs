@@ -63,6 +63,22 @@ fn a_backup_of_linux_is_restored_on_windows() {
 }
 
 #[test]
+fn a_parallel_dump_is_verified_restored_and_proved() {
+    let (wine, home) = (Wine::get(), r"C:\parallel");
+    wine.create_db("parallel");
+    let make = r"CREATE TABLE big AS SELECT i AS id, md5(i::text) || E'\r\n\t\\' || chr(26) AS note
+                 FROM generate_series(1, 100000) i";
+    wine.psql("parallel", make);
+    wine.run("parallel", ["backup", "now", "--jobs", "2", "--to", home]).exits(0);
+    let [dir]: [PathBuf; 1] = backup_dirs(wine.path(home)).try_into().unwrap();
+    assert!(std::fs::read_dir(&dir).unwrap().any(|entry| entry.unwrap().path().to_str().unwrap().contains(".02.sql")));
+    wine.run("parallel", ["backup", "verify", "latest", "--at", home]).exits(0);
+    wine.run("parallel", ["restore", "latest", "--at", home, "--into", "parallel_copy"]).exits(0);
+    let sum = "SELECT count(*), md5(string_agg(note, '' ORDER BY id)) FROM big";
+    assert_eq!(wine.psql("parallel_copy", sum), wine.psql("parallel", sum));
+}
+
+#[test]
 fn damage_is_found_and_named() {
     let (wine, home) = (Wine::get(), r"C:\damaged");
     wine.create_db("damaged");
