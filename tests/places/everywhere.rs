@@ -158,7 +158,12 @@ impl<'s> Job<'s> {
 
     /// `backup now`, which must be stored everywhere; the manifest's folder.
     fn back_up(&self) -> String {
-        let (answer, code) = self.pgkeep(["backup", "now", "shop"]).json_with_code();
+        self.back_up_with([])
+    }
+
+    /// The same with more arguments.
+    fn back_up_with<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
+        let (answer, code) = self.pgkeep(["backup", "now", "shop"]).args(args).json_with_code();
         assert_eq!((code, &answer["backups"][0]["status"]), (0, &json!("stored")), "{answer:#}");
         format!("shop/{}/{}", self.db, answer["backups"][0]["id"].as_str().unwrap())
     }
@@ -180,18 +185,22 @@ impl<'s> Job<'s> {
 
     /// What a stranger reads at each place is what the manifest says, and restores with gunzip and psql.
     fn strangers_agree(&self, dir: &str) -> Vec<u8> {
-        let mut archive: Option<Vec<u8>> = None;
+        let mut archives: Vec<Vec<u8>> = Vec::new();
         for place in &self.places {
             let manifest: Value = serde_json::from_slice(&(place.stranger)(&format!("{dir}/manifest.json"))).unwrap();
+            let mut archive = Vec::new();
             for file in manifest["files"].as_array().unwrap() {
                 let bytes = (place.stranger)(&format!("{dir}/{}", file["name"].as_str().unwrap()));
                 assert_eq!(json!(hex::encode(Sha256::digest(&bytes))), file["sha256"], "{} {file}", place.name);
                 if file["kind"] == "data" {
-                    assert!(archive.get_or_insert_with(|| bytes.clone()) == &bytes, "{}", place.name);
+                    archive.extend(bytes);
                 }
             }
+            archives.push(archive);
         }
-        archive.expect("a data file")
+        let first = archives.pop().expect("a place");
+        assert!(!first.is_empty() && archives.iter().all(|other| *other == first));
+        first
     }
 
     /// The archive restored by hand; its dump is the source's.
@@ -288,6 +297,30 @@ fn the_main_job_through_rclone_to_sftp() {
 fn the_main_job_through_rclone_to_webdav() {
     let server = Postgres::shared(MAJOR);
     Job::new(server, &shop(server), vec![webdav()]).whole_job();
+}
+
+/// The files of a parallel dump are uploaded side by side, and fetched as one.
+#[test]
+fn a_parallel_dump_goes_to_every_kind_of_place_at_once() {
+    let (server, work) = (Postgres::shared(MAJOR), work());
+    let db = server.create_db("parallel");
+    server.load_sql(&db, "large.sql");
+    let job = Job::new(server, &db, vec![folder(work.path()), seaweed(), s3s(), drive(work.path()), sftp()]);
+    let dir = job.back_up_with(["--jobs", "3"]);
+    job.list_and_verify();
+    let archive = job.strangers_agree(&dir);
+    for at in job.names() {
+        let file = work.path().join(format!("{at}.sql.gz"));
+        job.pgkeep(["backup", "fetch", "shop/latest", "--at", at, "--output"]).arg(&file).ok();
+        assert!(std::fs::read(&file).unwrap() == archive, "{at}");
+        job.restores_from(at);
+    }
+    let by_hand = server.create_db("by_hand");
+    let script = format!("gunzip -c office.sql.gz | psql -X -q -v ON_ERROR_STOP=1 -d {by_hand} > /dev/null");
+    crate::support::shell(server, work.path(), &script);
+    let sum = "SELECT count(*), sum(id), md5(string_agg(note, '' ORDER BY id)) FROM big";
+    assert_eq!(server.psql(&by_hand, sum), server.psql(&db, sum));
+    job.drills_from("seaweed");
 }
 
 /// 5,000 small tables and one of a gigabyte go to four places in one pass, in bounded memory.
