@@ -1,5 +1,6 @@
 //! From pg_dump's output to stored chunks and their index, in one pass.
 
+use super::bounds::permits;
 use super::codec::{MEMBER_BYTES, Packer};
 use super::contents::Member;
 use super::ordered::{Feeder, Results, pool};
@@ -55,8 +56,7 @@ impl Packing {
     /// Reads `source` to its end and hands the stored bytes to `deliver` in order; blocks meanwhile. An error of
     /// `deliver` stops everything. Whether the script was complete is for the caller to check: [`Scan::complete`].
     pub fn run(self, source: impl Read, deliver: impl FnMut(Bytes) -> Result<()> + Send) -> Result<Packed> {
-        // Each input under way costs its buffer and its packed form: 2 MiB and less.
-        let permits = 2 * self.threads + 2;
+        let permits = permits(self.threads);
         let (recycle, recycled) = unbounded();
         std::thread::scope(|scope| {
             let (feeder, results) = pool(scope, self.threads, permits, || {
