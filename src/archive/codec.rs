@@ -3,6 +3,7 @@
 use crate::config::{Codec, Compression};
 use crate::error::{Error, ErrorKind, Result};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use zstd::zstd_safe::{CParameter, Strategy};
 
 /// Where members are cut: at the last line end before so many bytes of SQL.
 pub const MEMBER_BYTES: usize = 2 << 20;
@@ -10,6 +11,12 @@ pub const MEMBER_BYTES: usize = 2 << 20;
 /// The largest member that is read, in bytes of SQL or stored: an index that claims more is damaged or hostile. Several are
 /// in memory at once.
 pub const LARGEST_MEMBER: u64 = 4 * MEMBER_BYTES as u64;
+
+/// What zstd's default level does otherwise here: one table of hashes, over seven bytes each, instead of two. Of rows of a
+/// dump this makes slightly less than level 3 itself in three quarters of its time (docs/codecs.md). Other levels are
+/// zstd's own; the frames are standard ones in any case.
+const FOR_ROWS: [CParameter; 3] =
+    [CParameter::Strategy(Strategy::ZSTD_fast), CParameter::HashLog(16), CParameter::MinMatch(7)];
 
 /// Packs members; one for each thread, for it keeps its tables and its buffer.
 pub struct Packer {
@@ -32,9 +39,12 @@ impl Packer {
             Codec::Zstd => {
                 let mut compressor = zstd::bulk::Compressor::new(level).map_err(|_| no_level())?;
                 // A checksum of the content, as gzip has one: damage then shows when a frame is unpacked alone.
-                compressor
-                    .set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))
-                    .map_err(|source| Error::io("cannot set up zstd", source))?;
+                let parameters = [CParameter::ChecksumFlag(true)].into_iter();
+                let tuned = FOR_ROWS.iter().filter(|_| compression.level() == Codec::Zstd.default_level());
+                for parameter in parameters.chain(tuned.copied()) {
+                    let set = compressor.set_parameter(parameter);
+                    set.map_err(|source| Error::io("cannot set up zstd", source))?;
+                }
                 Engine::Zstd(compressor)
             }
         };
@@ -48,7 +58,8 @@ impl Packer {
             Engine::Zstd(_) => zstd::zstd_safe::compress_bound(sql.len()),
         };
         if self.buffer.len() < bound {
-            self.buffer.resize(bound, 0);
+            // Not resized: fresh zeros cost no memory until they are written to, and most members need a quarter.
+            self.buffer = vec![0; bound];
         }
         let packed = match &mut self.engine {
             Engine::Gzip(engine) => {
@@ -64,20 +75,27 @@ impl Packer {
 /// Unpacks a member that must hold exactly `sql_bytes` bytes; its checksum is checked. A member that would unpack to more
 /// is refused without being unpacked: memory is bounded by what the index says, and that by [`LARGEST_MEMBER`].
 pub fn unpack_member(codec: Codec, stored: &[u8], sql_bytes: u64) -> Result<Vec<u8>> {
+    let mut sql = Vec::new();
+    unpack_into(codec, stored, sql_bytes, &mut sql)?;
+    Ok(sql)
+}
+
+/// The same into `sql`, whatever that held; after an error it holds anything.
+pub(super) fn unpack_into(codec: Codec, stored: &[u8], sql_bytes: u64, sql: &mut Vec<u8>) -> Result<()> {
     let damaged = |why: String| Error::new(ErrorKind::Damaged, format!("a member cannot be unpacked: {why}"));
     let wrong = || damaged("its bytes or its checksum are wrong".to_owned());
     if sql_bytes > LARGEST_MEMBER {
         return Err(damaged(format!("the index says that it holds {sql_bytes} bytes")));
     }
-    let mut sql = vec![0; sql_bytes as usize];
+    sql.resize(sql_bytes as usize, 0);
     let length = match codec {
-        Codec::Gzip => Decompressor::new().gzip_decompress(stored, &mut sql).map_err(|_| wrong())?,
+        Codec::Gzip => Decompressor::new().gzip_decompress(stored, sql).map_err(|_| wrong())?,
         Codec::Zstd => zstd::bulk::decompress_to_buffer(stored, sql.as_mut_slice()).map_err(|_| wrong())?,
     };
     if length as u64 != sql_bytes {
         return Err(damaged(format!("it holds {length} bytes instead of {sql_bytes}")));
     }
-    Ok(sql)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 //! Each member decompresses alone and, but for lines longer than a member, holds whole lines; the [`Contents`] tell where.
 //! Every queue is bounded: a slow consumer slows the producer, whatever the size of the database.
 
+mod bounds;
 mod codec;
 mod contents;
 mod ordered;
 mod pack;
 mod unpack;
 
+pub use bounds::MOST_THREADS;
 pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
 pub use contents::{Contents, FileContents, LARGEST_CONTENTS, Member};
 pub use pack::{Compressors, Packed, Packing};

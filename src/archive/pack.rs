@@ -2,6 +2,7 @@
 //!
 //! The streams of a parallel dump are packed by one set of [`Compressors`].
 
+use super::bounds::permits;
 use super::codec::{MEMBER_BYTES, Packer};
 use super::contents::Member;
 use super::ordered::{Feeder, Pool, Results};
@@ -32,9 +33,8 @@ impl Compressors {
                 (chunk, packed)
             })
         })?;
-        // Each input under way costs its buffer and its packed form: 2 MiB and less. Three keep a stream flowing: one being
-        // read into, one being packed, one being written.
-        let permits = ((2 * threads + 2) / streams.max(1)).max(3);
+        // Three keep a stream flowing: one is packed, one waits for that, one is written.
+        let permits = (permits(threads) / streams.max(1)).max(3);
         Ok(Self { pool, permits })
     }
 }

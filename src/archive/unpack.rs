@@ -1,6 +1,7 @@
 //! From a stored archive back to its SQL: read in order, digested, members unpacked on all cores, consumed in order.
 
-use super::codec::unpack_member;
+use super::bounds::permits;
+use super::codec::unpack_into;
 use super::contents::Member;
 use super::ordered::{Feeder, Results, pool};
 use crate::cancel::Cancel;
@@ -9,6 +10,7 @@ use crate::destination::{Destination, Key, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Progress;
 use bytes::Bytes;
+use crossbeam_channel::{Sender, unbounded};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -118,10 +120,16 @@ fn unpack(
     consume: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Unpacked> {
     std::thread::scope(|scope| {
-        let (feeder, results) = pool(scope, threads, 2 * threads + 2, || {
-            Ok(move |(stored, sql_bytes): (Bytes, u64)| (sql_bytes, unpack_member(codec, &stored, sql_bytes)))
+        // Buffers go round: fresh ones would have to be zeroed, member by member.
+        let (recycle, recycled) = unbounded::<Vec<u8>>();
+        let (feeder, results) = pool(scope, threads, permits(threads), || {
+            let recycled = recycled.clone();
+            Ok(move |(stored, sql_bytes): (Bytes, u64)| {
+                let mut sql = recycled.try_recv().unwrap_or_default();
+                (sql_bytes, unpack_into(codec, &stored, sql_bytes, &mut sql).map(|()| sql))
+            })
         })?;
-        let consumer = scope.spawn(move || drain(results, progress, consume));
+        let consumer = scope.spawn(move || drain(results, &recycle, progress, consume));
         let fed = feed(batches, feeder, progress);
         let broken =
             consumer.join().map_err(|_| Error::new(ErrorKind::Failed, "the consumer of the archive panicked"))?;
@@ -152,6 +160,7 @@ fn feed(
 
 fn drain(
     results: Results<(u64, Result<Vec<u8>>)>,
+    recycle: &Sender<Vec<u8>>,
     progress: &Progress,
     mut consume: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<Vec<Broken>> {
@@ -164,6 +173,8 @@ fn drain(
             Ok(sql) if broken.is_empty() => {
                 consume(&sql)?;
                 progress.sql_bytes.fetch_add(sql_bytes, Ordering::Relaxed);
+                // Near the end nobody may be left who needs it.
+                drop(recycle.send(sql));
             }
             Ok(_) => {}
             Err(error) => broken.push(Broken { sql: range, why: error.to_string() }),

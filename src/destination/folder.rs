@@ -7,6 +7,7 @@
 mod claim;
 mod examine;
 mod file;
+mod follow;
 mod paths;
 mod sweep;
 #[cfg(unix)]

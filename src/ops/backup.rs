@@ -19,7 +19,7 @@ use crate::event::{Event, Phase};
 use crate::id::{BackupId, random_u16};
 use crate::lock;
 use crate::postgres::programs::{find_clients, find_newest_clients};
-use crate::postgres::{Client, Connection, Inspection, databases, inspect, version_num};
+use crate::postgres::{Client, Connection, Inspection, databases, inspect};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -142,8 +142,8 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
             (first_of(&client, &names), names)
         }
     };
-    let version = version_num(&client, &ctx.cancel).await?;
-    let client = client.with_programs(find_clients(&search, version)?);
+    let inspection = inspect(&client, &ctx.cancel).await?;
+    let client = client.with_programs(find_clients(&search, inspection.server.version_num)?);
     let clients = match request.databases {
         Databases::FromUrl => vec![client],
         Databases::Named(_) | Databases::All => names.iter().map(|name| client.with_database(name)).collect(),
@@ -156,10 +156,12 @@ pub async fn backup(ctx: &Context, request: &BackupRequest) -> Result<Vec<Backup
     let destinations: Vec<Arc<dyn Destination>> =
         request.destinations.iter().map(|place| open_destination(ctx, place)).collect();
     let mut outcomes = Vec::new();
+    // Of the first database: asking again would cost a small one more than its dump.
+    let mut inspection = Some(inspection);
     // Databases whose server agrees with this computer about the time.
     let mut in_time = BTreeSet::new();
     for client in clients {
-        let run = Run { ctx, request, client, destinations: &destinations };
+        let run = Run { ctx, request, client, inspection: inspection.take(), destinations: &destinations };
         let (outcome, clocks_agree) = run.run().await;
         if clocks_agree {
             in_time.insert(outcome.database.clone());
@@ -219,6 +221,8 @@ struct Run<'a> {
     ctx: &'a Context,
     request: &'a BackupRequest,
     client: Client,
+    /// What is known of the database already.
+    inspection: Option<Inspection>,
     destinations: &'a [Arc<dyn Destination>],
 }
 
@@ -228,6 +232,7 @@ struct Begun {
     job: String,
     started_at: DateTime<Utc>,
     inspection: Inspection,
+    globals: (Vec<u8>, Globals),
     copies: Copies,
     warnings: Vec<String>,
     clocks_agree: bool,
@@ -260,7 +265,10 @@ impl Run<'_> {
     /// Everything that can be found wrong before the dump.
     async fn begin(&self) -> Result<Begun> {
         self.ctx.phase(Phase::Inspect, 0);
-        let inspection = inspect(&self.client, &self.ctx.cancel).await?;
+        let inspection = match &self.inspection {
+            Some(inspection) => inspection.clone(),
+            None => inspect(&self.client, &self.ctx.cancel).await?,
+        };
         let job = self.request.job.clone().unwrap_or_else(|| inspection.database.clone());
         let started_at = self.ctx.clock.now();
         let check = async |destination: &Arc<dyn Destination>| {
@@ -270,15 +278,18 @@ impl Run<'_> {
             }
             (Arc::clone(destination), writable)
         };
-        let checked = join_all(self.destinations.iter().map(check)).await;
+        // Here rather than during the dump: some roles may have no second connection.
+        let globals = dump_globals(&self.client, &inspection, &self.ctx.cancel);
+        let (checked, globals) = tokio::join!(join_all(self.destinations.iter().map(check)), globals);
         self.ctx.cancel.check()?;
+        let globals = globals?;
         let id = BackupId::new(started_at, random_u16()?);
         let dir = backup_dir(&job, &inspection.database, &id);
         let copies = Copies::begin(self.ctx, checked, &dir).await;
         let warning = clocks_differ(started_at, inspection.now);
         let clocks_agree = warning.is_none();
         let warnings = warning.into_iter().collect();
-        let mut begun = Begun { id, job, started_at, inspection, copies, warnings, clocks_agree };
+        let mut begun = Begun { id, job, started_at, inspection, globals, copies, warnings, clocks_agree };
         // Fewer than are required will not do: then better not to load the server for an hour first.
         if !self.request.require.is_met(begun.copies.alive(), self.destinations.len())
             && self.request.require != Require::All
@@ -296,7 +307,7 @@ impl Run<'_> {
     async fn take(&self, begun: &mut Begun) -> Result<Manifest> {
         let codec = self.request.compression.codec();
         let mut files = Vec::new();
-        let (sql, globals) = dump_globals(&self.client, &begun.inspection, &self.ctx.cancel).await?;
+        let (sql, globals) = begun.globals.clone();
         match &globals {
             Globals::WithPasswords => {}
             Globals::WithoutPasswords => begun

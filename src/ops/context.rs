@@ -1,5 +1,6 @@
 //! What every use-case needs: configuration, time, somebody who listens, and a way to be stopped.
 
+use crate::archive::MOST_THREADS;
 use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -38,9 +39,9 @@ impl Context {
         crate::lock::state_dir(self.config.state_dir.as_deref())
     }
 
-    /// How many threads pack or unpack.
+    /// How many threads pack or unpack: one for each core, up to [`MOST_THREADS`].
     pub fn threads(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS)
     }
 
     pub(super) fn tell(&self, event: &Event) {

@@ -4,6 +4,7 @@ use super::examine::{Access, Disk};
 use nix::sys::statvfs::statvfs;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -52,17 +53,18 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks the kernel to forget what it holds of `file`, so that the next read comes from the disk.
+/// Asks the kernel to forget what it holds of these bytes of `file`, so that the next read of them comes from the disk.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub(super) fn forget_cached(file: &File) {
+pub(super) fn forget_cached(file: &File, bytes: Range<u64>) {
     use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
     // Advice: where it is not taken, the read is merely a weaker check.
-    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    let (start, length) = (bytes.start as _, bytes.end.saturating_sub(bytes.start) as _);
+    let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 /// Other Unixes give no such advice.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub(super) fn forget_cached(_file: &File) {}
+pub(super) fn forget_cached(_file: &File, _bytes: Range<u64>) {}
 
 /// Bytes that an ordinary user may still write, where the system says.
 #[allow(clippy::unnecessary_wraps, clippy::useless_conversion)] // Windows does not know; the widths differ by system.

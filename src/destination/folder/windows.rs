@@ -4,6 +4,7 @@
 use super::examine::{Access, Disk};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path, Prefix};
 use std::time::Duration;
 use tempfile::TempPath;
@@ -55,7 +56,7 @@ pub(super) fn sync_folder(_path: &Path) -> io::Result<()> {
 }
 
 /// Windows takes no such advice for a file that is open.
-pub(super) fn forget_cached(_file: &File) {}
+pub(super) fn forget_cached(_file: &File, _bytes: Range<u64>) {}
 
 /// How many bytes this user may still write to the disk of the folder `path`; quotas count.
 pub(super) fn free_bytes(path: &Path) -> io::Result<Option<u64>> {

@@ -2,7 +2,7 @@
 //!
 //! `pg_dump` dumps servers of its own major version and older ones, and writes for servers of its own version: the
 //! server's own major is best, the next newer one will do. A program's version is what it says itself; looking runs each
-//! `pg_dump --version` that is found, which takes a few milliseconds.
+//! `pg_dump --version` that is found, which takes a few milliseconds, once a minute while the file stays the same.
 
 mod packages;
 mod search;
@@ -14,8 +14,11 @@ pub use version::{Version, server_major, server_version};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::connection::system_environment;
 use packages::System;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The newest major version when this was written: what to install when any will do.
 const CURRENT_MAJOR: u32 = 18;
@@ -175,8 +178,33 @@ impl Found {
     }
 }
 
-/// Asks a program for its version, or says why it does not tell.
+/// For how long a program is taken at its word: a script that stands for it may choose another one later.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// A program as it lies there: path, time and size. Updated, it is another one.
+type Seen = (PathBuf, SystemTime, u64);
+
+/// What programs have said of their versions, and when.
+static KNOWN: LazyLock<Mutex<HashMap<Seen, (Instant, Version)>>> = LazyLock::new(Mutex::default);
+
+/// The version of a program, or why it does not tell.
 fn probe(program: &Path) -> Result<Version, String> {
+    let seen = std::fs::metadata(program).and_then(|found| Ok((program.to_owned(), found.modified()?, found.len())));
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((asked, version)) = seen.as_ref().ok().and_then(|seen| known().get(seen).cloned())
+        && asked.elapsed() < ASKED_AGAIN_AFTER
+    {
+        return Ok(version);
+    }
+    let version = ask(program)?;
+    if let Ok(seen) = seen {
+        known().insert(seen, (Instant::now(), version.clone()));
+    }
+    Ok(version)
+}
+
+/// Asks a program for its version.
+fn ask(program: &Path) -> Result<Version, String> {
     let output = Command::new(program)
         .arg("--version")
         .env_clear()

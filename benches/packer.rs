@@ -1,0 +1,34 @@
+//! How fast one thread packs members, by codec and shape of rows. `cargo bench --bench packer`.
+#![allow(clippy::unwrap_used)]
+
+mod data;
+
+use criterion::{Criterion, Throughput};
+use pgkeep::archive::{MEMBER_BYTES, Packer};
+use std::hint::black_box;
+use std::time::Duration;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let dumps = data::dumps();
+    for compression in ["gzip", "gzip:1", "zstd", "zstd:1"] {
+        let mut group = criterion.benchmark_group(format!("packer {compression}"));
+        for dump in &dumps {
+            group.throughput(Throughput::Bytes(dump.sql.len() as u64));
+            group.bench_function(dump.shape, |bencher| {
+                let mut packer = Packer::new(compression.parse().unwrap()).unwrap();
+                bencher.iter(|| {
+                    for member in dump.sql.chunks(MEMBER_BYTES) {
+                        black_box(packer.pack(member).unwrap());
+                    }
+                });
+            });
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+}
