@@ -1,7 +1,7 @@
 //! From pg_dump's output to stored chunks and their index, in one pass.
 
 use super::codec::{MEMBER_BYTES, Packer};
-use super::contents::Member;
+use super::members::{Member, Members};
 use super::ordered::{Feeder, Results, pool};
 use crate::config::Compression;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -29,7 +29,7 @@ pub struct Packed {
     /// What the SQL held.
     pub scan: Scan,
     /// The members in order.
-    pub members: Vec<Member>,
+    pub members: Members,
     /// Members that end within a line, by number from 0.
     pub broken_lines: Vec<u64>,
     /// Size of all members in bytes.
@@ -46,7 +46,7 @@ struct Chunk {
 
 /// The writer's half of what is known at the end.
 struct Written {
-    members: Vec<Member>,
+    members: Members,
     stored_bytes: u64,
     sha256: String,
 }
@@ -134,7 +134,7 @@ fn write(
     mut deliver: impl FnMut(Bytes) -> Result<()>,
 ) -> Result<Written> {
     let mut digest = Sha256::new();
-    let mut members = Vec::new();
+    let mut members = Members::new();
     let mut stored_bytes = 0;
     for (chunk, packed) in results {
         let packed = packed?;

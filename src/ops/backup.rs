@@ -1,6 +1,7 @@
 //! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
 
 use super::consolidate::{consolidate_at, database_of};
+use super::contents::put_contents;
 use super::dump::dump_packed;
 use super::globals::dump_globals;
 use super::instructions::{database_sql, restore_txt};
@@ -315,8 +316,7 @@ impl Run<'_> {
             broken_lines: packed.broken_lines,
             entries: packed.scan.entries,
         }]);
-        let (stored, unpacked_bytes) = contents.to_gzip()?;
-        files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
+        files.push(put_contents(copies, &contents).await?);
         let text = restore_txt(&begun.inspection, &files[0].name, &files[0].sha256, codec, !sql.is_empty());
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);

@@ -50,17 +50,17 @@ type Key<'a> = (&'a str, &'a str, &'a str);
 const DISSOLVED: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
 
 /// Compares what was backed up with what a dump of the restored database holds.
-pub fn compare<'a>(
-    expected: impl IntoIterator<Item = &'a Entry>,
-    found: impl IntoIterator<Item = &'a Entry>,
+pub fn compare(
+    expected: impl IntoIterator<Item = Entry>,
+    found: impl IntoIterator<Item = Entry>,
     declared: Declared,
     rules: Rules,
 ) -> Comparison {
-    let expected: Vec<&Entry> = expected.into_iter().collect();
+    let (expected, found): (Vec<Entry>, Vec<Entry>) = (expected.into_iter().collect(), found.into_iter().collect());
     let mut comparison = Comparison::default();
     check_declared(&expected, declared, &mut comparison);
-    let expected = by_key(expected, rules);
-    let mut found = by_key(found, rules);
+    let expected = by_key(&expected, rules);
+    let mut found = by_key(&found, rules);
     for (key, wanted) in &expected {
         let there = found.remove(key).unwrap_or_default();
         comparison.objects += wanted.iter().filter(|entry| entry.counts()).count() as u64;
@@ -79,7 +79,7 @@ pub fn compare<'a>(
 }
 
 /// The index must hold all that the manifest counts: a comparison of nothing proves nothing.
-fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comparison) {
+fn check_declared(expected: &[Entry], declared: Declared, comparison: &mut Comparison) {
     let objects = expected.iter().filter(|entry| entry.kind == "LARGE OBJECT").count() as u64;
     let data = expected.iter().filter_map(|entry| entry.table.as_ref());
     let counted = expected.iter().filter(|entry| entry.counts());
@@ -101,8 +101,8 @@ fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comp
     }
 }
 
-fn by_key<'a>(entries: impl IntoIterator<Item = &'a Entry>, rules: Rules) -> BTreeMap<Key<'a>, Vec<&'a Entry>> {
-    let mut groups: BTreeMap<Key<'a>, Vec<&'a Entry>> = BTreeMap::new();
+fn by_key(entries: &[Entry], rules: Rules) -> BTreeMap<Key<'_>, Vec<&Entry>> {
+    let mut groups: BTreeMap<Key<'_>, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         let kind = entry.kind.as_str();
         let left_out = DISSOLVED.contains(&kind) || (!rules.privileges && matches!(kind, "ACL" | "DEFAULT ACL"));
@@ -209,7 +209,7 @@ fn describe(wanted: &Entry, there: &Entry, rules: Rules) -> Option<(String, Stri
     let reordered = wanted.unordered_digest.is_some() && wanted.unordered_digest == there.unordered_digest;
     let comparable = rules.definitions || wanted.kind == "LARGE OBJECT";
     if comparable && wanted.digest != there.digest && !reordered {
-        let short = |entry: &Entry| format!("definition {}", entry.digest.get(..12).unwrap_or(&entry.digest));
+        let short = |entry: &Entry| format!("definition {:.12}", entry.digest.to_string());
         return Some((short(wanted), short(there)));
     }
     None
@@ -241,7 +241,7 @@ mod tests {
     fn scan(statements: &str) -> Vec<Entry> {
         let mut scanner = Scanner::default();
         scanner.feed(statements.as_bytes());
-        scanner.finish().entries
+        scanner.finish().entries.iter().collect()
     }
 
     fn table(rows: &str, sequence: u32, extra: &str) -> String {
@@ -261,13 +261,9 @@ mod tests {
     fn check(expected: &str, found: &str) -> Comparison {
         let (expected, found) = (scan(expected), scan(found));
         let data = expected.iter().filter_map(|entry| entry.table.as_ref());
-        let declared = Declared {
-            entries: expected.len() as u64,
-            tables: data.clone().count() as u64,
-            rows: data.map(|data| data.rows).sum(),
-            large_objects: 0,
-        };
-        compare(&expected, &found, declared, RULES)
+        let (tables, rows) = (data.clone().count() as u64, data.map(|data| data.rows).sum());
+        let declared = Declared { entries: expected.len() as u64, tables, rows, large_objects: 0 };
+        compare(expected, found, declared, RULES)
     }
 
     #[test]
@@ -291,11 +287,11 @@ mod tests {
         );
         let sliced = scan(&[slice(1, "1\n"), slice(2, "2\n3\n")].concat());
         let declared = Declared { entries: 1, tables: 1, rows: 3, large_objects: 0 };
-        let comparison = compare(&sliced, &whole, declared, RULES);
+        let comparison = compare(sliced, whole.clone(), declared, RULES);
         assert_eq!(comparison.differences, []);
         assert_eq!((comparison.objects, comparison.tables, comparison.rows), (1, 1, 3));
         let other = scan(&[slice(1, "1\n"), slice(2, "2\n4\n")].concat());
-        assert_eq!(compare(&other, &whole, declared, RULES).differences.len(), 1);
+        assert_eq!(compare(other, whole, declared, RULES).differences.len(), 1);
     }
 
     #[test]
@@ -320,11 +316,10 @@ mod tests {
     #[test]
     fn an_index_that_holds_less_than_the_manifest_says_proves_nothing() {
         let declared = Declared { entries: 3, tables: 1, rows: 2, large_objects: 0 };
-        let nothing: [Entry; 0] = [];
-        let comparison = compare(&nothing, &nothing, declared, RULES);
+        let comparison = compare([], [], declared, RULES);
         assert_eq!(comparison.differences.len(), 3);
         assert!(comparison.differences.iter().all(|difference| difference.kind == "MANIFEST"));
         let empty = Declared { entries: 0, tables: 0, rows: 0, large_objects: 0 };
-        assert_eq!(compare(&nothing, &nothing, empty, RULES).differences, []);
+        assert_eq!(compare([], [], empty, RULES).differences, []);
     }
 }

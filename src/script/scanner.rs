@@ -6,7 +6,7 @@ use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
-use super::{Entry, Section, Slice, TableData, text};
+use super::{Digest, Entries, Entry, Section, Slice, TableData, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -46,7 +46,7 @@ pub struct Violation {
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Its entries in order, then one of kind `LARGE OBJECT` for each large object.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Whether pg_dump's closing line was seen, outside everything else.
     pub complete: bool,
     /// Its size in bytes.
@@ -205,7 +205,7 @@ impl Scanner {
         self.scan.sql_bytes = self.offset;
         self.scan.large_objects = self.large_objects.len() as u64;
         for (oid, object) in std::mem::take(&mut self.large_objects) {
-            self.scan.entries.push(Entry {
+            self.scan.entries.push(&Entry {
                 kind: "LARGE OBJECT".to_owned(),
                 name: oid.to_string(),
                 schema: None,
@@ -214,7 +214,7 @@ impl Scanner {
                 start: object.range.start,
                 end: object.range.end,
                 line: object.line,
-                digest: format!("{:032x}", object.digest),
+                digest: Digest(object.digest),
                 table: None,
                 value: None,
                 unordered_digest: None,
@@ -298,7 +298,7 @@ impl Scanner {
                 start,
                 end: start,
                 line,
-                digest: String::new(),
+                digest: Digest::default(),
                 table: None,
                 value: None,
                 unordered_digest: None,
@@ -544,11 +544,11 @@ impl Scanner {
         self.of_database = false;
         if let Some(Open { mut entry, hasher, .. }) = self.open.take() {
             entry.end = end;
-            entry.digest = format!("{:032x}", hasher.digest128());
+            entry.digest = Digest(hasher.digest128());
             if entry.kind == "TABLE DATA" && entry.counts() {
                 self.scan.tables += 1;
             }
-            self.scan.entries.push(entry);
+            self.scan.entries.push(&entry);
         }
     }
 }
@@ -571,7 +571,7 @@ fn column_places(columns: &[String], wanted: &[String]) -> Option<Vec<usize>> {
 
 /// The digest of a statement whose parts come back in another order: the columns of a table with parents, for a restore
 /// puts inherited ones first, and the roles of a policy.
-fn unordered_digest(kind: &str, statement: &[u8]) -> Option<String> {
+fn unordered_digest(kind: &str, statement: &[u8]) -> Option<Digest> {
     let normal = if kind == "POLICY" {
         statement::policy_in_order(statement)?
     } else {
@@ -581,5 +581,5 @@ fn unordered_digest(kind: &str, statement: &[u8]) -> Option<String> {
         lines.sort();
         lines.join(&b'\n')
     };
-    Some(format!("{:032x}", xxh3_128(&normal)))
+    Some(Digest(xxh3_128(&normal)))
 }
