@@ -189,19 +189,22 @@ fi
 # watched COMMAND...: runs it, and prints how long it took, its processor time and the most memory that it held. With
 # $SAMPLES set, its memory every second goes to that file.
 watched() {
-    local pid peak=0 now
+    local pid peak=0 ticks=0 now high rss used
     "$@" >"$WORK/out" 2>"$WORK/err" &
     pid=$!
     local begin=$EPOCHREALTIME
-    while [ -e "/proc/$pid/status" ] && now=$(awk '/^VmHWM/ { h = $2 } /^VmRSS/ { r = $2 } END { print h + 0, r + 0 }' "/proc/$pid/status" 2>/dev/null); do
-        read -r high rss <<<"$now"
+    while [ -e "/proc/$pid/status" ] && now=$(awk '/^VmHWM/ { h = $2 } /^VmRSS/ { r = $2 } $2 ~ /^\(pgkeep/ { t = $14 + $15 } END { print h + 0, r + 0, t + 0 }' \
+        "/proc/$pid/status" "/proc/$pid/stat" 2>/dev/null); do
+        read -r high rss used <<<"$now"
+        [ "$used" -le "$ticks" ] || ticks=$used
         [ "$high" -le "$peak" ] || peak=$high
         [ -z "${SAMPLES:-}" ] || [ "$rss" = 0 ] || echo "$SECONDS $rss" >>"$SAMPLES"
         [ "$rss" != 0 ] || break
-        sleep "${EVERY:-0.02}"
+        sleep "${EVERY:-0.1}"
     done
     wait "$pid" || { cat "$WORK/out" "$WORK/err" >&2; die "failed: $*"; }
-    awk -v a="$begin" -v b="$EPOCHREALTIME" -v peak="$peak" -v what="$4" 'BEGIN { printf "%-8s %8.1f s, peak %.1f MiB\n", what, b - a, peak / 1024 }'
+    awk -v a="$begin" -v b="$EPOCHREALTIME" -v peak="$peak" -v what="$5" -v used="$ticks" -v hz="$(getconf CLK_TCK)" \
+        'BEGIN { printf "%-8s %8.1f s, its own processor time %.1f s, peak %.1f MiB\n", what, b - a, used / hz, peak / 1024 }'
 }
 
 [ "$WHAT" != stream ] || export SAMPLES=$WORK/samples EVERY=1

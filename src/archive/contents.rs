@@ -59,7 +59,7 @@ impl Contents {
     }
 
     /// All entries of all files.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + Clone {
         self.files.iter().flat_map(|file| &file.entries)
     }
 

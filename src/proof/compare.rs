@@ -3,6 +3,7 @@
 use super::Difference;
 use crate::script::{Entry, TableData};
 use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
 
 /// What a restore left out on purpose, and so must not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +47,50 @@ pub struct Comparison {
 
 type Key<'a> = (&'a str, &'a str, &'a str);
 
+/// How many entries are in memory at once, of each side and on the average: they take half a kilobyte each.
+const COMPARED_AT_ONCE: u64 = 20_000;
+
 /// Large objects are compared one by one: how pg_dump groups them differs by version and by what there is.
 const DISSOLVED: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
 
 /// Compares what was backed up with what a dump of the restored database holds.
 pub fn compare(
-    expected: impl IntoIterator<Item = Entry>,
-    found: impl IntoIterator<Item = Entry>,
+    expected: impl IntoIterator<Item = Entry, IntoIter: Clone>,
+    found: impl IntoIterator<Item = Entry, IntoIter: Clone>,
     declared: Declared,
     rules: Rules,
 ) -> Comparison {
-    let (expected, found): (Vec<Entry>, Vec<Entry>) = (expected.into_iter().collect(), found.into_iter().collect());
+    let (expected, found) = (expected.into_iter(), found.into_iter());
     let mut comparison = Comparison::default();
-    check_declared(&expected, declared, &mut comparison);
-    let expected = by_key(&expected, rules);
-    let mut found = by_key(&found, rules);
+    let parts = check_declared(expected.clone(), declared, &mut comparison).div_ceil(COMPARED_AT_ONCE).max(1);
+    for part in 0..parts {
+        let of_part = |entry: &Entry| parts == 1 || part_of(entry, parts) == part;
+        let expected: Vec<Entry> = expected.clone().filter(of_part).collect();
+        let found: Vec<Entry> = found.clone().filter(of_part).collect();
+        compare_part(&expected, &found, rules, &mut comparison);
+    }
+    comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    comparison
+}
+
+/// Which of `parts` parts an entry is in: those of one key are in the same.
+fn part_of(entry: &Entry, parts: u64) -> u64 {
+    let (kind, schema, name) = key(entry);
+    let mut hasher = Xxh3::new();
+    for word in [kind, schema, name] {
+        hasher.update(word.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.digest() % parts
+}
+
+fn compare_part(expected: &[Entry], found: &[Entry], rules: Rules, comparison: &mut Comparison) {
+    let expected = by_key(expected, rules);
+    let mut found = by_key(found, rules);
     for (key, wanted) in &expected {
         let there = found.remove(key).unwrap_or_default();
         comparison.objects += wanted.iter().filter(|entry| entry.counts()).count() as u64;
-        compare_group(*key, wanted, &there, rules, &mut comparison);
+        compare_group(*key, wanted, &there, rules, comparison);
     }
     for (key, extra) in found {
         for entry in extra {
@@ -74,19 +100,26 @@ pub fn compare(
             }
         }
     }
-    comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
-    comparison
 }
 
-/// The index must hold all that the manifest counts: a comparison of nothing proves nothing.
-fn check_declared(expected: &[Entry], declared: Declared, comparison: &mut Comparison) {
-    let objects = expected.iter().filter(|entry| entry.kind == "LARGE OBJECT").count() as u64;
-    let data = expected.iter().filter_map(|entry| entry.table.as_ref());
-    let counted = expected.iter().filter(|entry| entry.counts());
+/// The index must hold all that the manifest counts: a comparison of nothing proves nothing. Returns how many entries there
+/// are.
+fn check_declared(expected: impl Iterator<Item = Entry>, declared: Declared, comparison: &mut Comparison) -> u64 {
+    let (mut all, mut entries, mut tables, mut rows, mut objects) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    for entry in expected {
+        all += 1;
+        rows = rows.saturating_add(entry.table.as_ref().map_or(0, |data| data.rows));
+        if entry.kind == "LARGE OBJECT" {
+            objects += 1;
+        } else if entry.counts() {
+            entries += 1;
+            tables += u64::from(entry.kind == "TABLE DATA");
+        }
+    }
     let counts = [
-        ("entries", declared.entries, counted.clone().count() as u64 - objects),
-        ("tables", declared.tables, counted.filter(|entry| entry.kind == "TABLE DATA").count() as u64),
-        ("rows", declared.rows, data.map(|data| data.rows).sum()),
+        ("entries", declared.entries, entries),
+        ("tables", declared.tables, tables),
+        ("rows", declared.rows, rows),
         ("large objects", declared.large_objects, objects),
     ];
     for (what, manifest, index) in counts {
@@ -99,6 +132,7 @@ fn check_declared(expected: &[Entry], declared: Declared, comparison: &mut Compa
             });
         }
     }
+    all
 }
 
 fn by_key(entries: &[Entry], rules: Rules) -> BTreeMap<Key<'_>, Vec<&Entry>> {

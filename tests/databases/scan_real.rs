@@ -66,8 +66,7 @@ fn tables(server: &Postgres, db: &str) -> BTreeMap<Table, (Vec<String>, Option<u
 fn assert_tables(server: &Postgres, db: &str, scan: &Scan) {
     let wanted = tables(server, db);
     let data = scan.entries.iter().filter_map(|entry| entry.table);
-    let found: BTreeMap<Table, _> =
-        data.map(|t| ((t.schema, t.table), (t.columns, t.rows))).collect();
+    let found: BTreeMap<Table, _> = data.map(|t| ((t.schema, t.table), (t.columns, t.rows))).collect();
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (name, (columns, rows)) in wanted {
         assert_eq!(found[&name].0, columns, "columns of {name:?}");

@@ -136,7 +136,8 @@ fn many_tables_take_little_memory() {
     let (mut definitions, mut data, mut keys) = (String::new(), String::new(), String::new());
     for n in 0..TABLES {
         let table = format!("measurements_of_station_{n:06}");
-        write!(definitions, "{}CREATE TABLE public.{table} (\n    id bigint\n);\n\n\n", header(&table, "TABLE")).unwrap();
+        write!(definitions, "{}CREATE TABLE public.{table} (\n    id bigint\n);\n\n\n", header(&table, "TABLE"))
+            .unwrap();
         write!(
             data,
             "{}COPY public.{table} (id, sensor_{n}) FROM stdin;\n{n}\t1\n\\.\n\n\n",
