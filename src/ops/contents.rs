@@ -49,10 +49,10 @@ pub(super) async fn put_contents(copies: &mut Copies, contents: &Contents) -> Re
     let finished = copies.finish(upload, unpacked.is_ok()).await;
     match (unpacked, finished) {
         (Ok(unpacked_bytes), Ok(())) => Ok(File { name, kind: FileKind::Contents, bytes, sha256, unpacked_bytes }),
-        (Err(error), Ok(())) => Err(error),
-        (Err(error), Err(_)) if copies.alive() > 0 => Err(error),
+        (Err(error), _) if copies.alive() > 0 => Err(error),
         // Where every destination failed, the destination's error says why.
-        (_, Err(error)) => Err(error),
+        (Err(error), finished) => Err(finished.err().unwrap_or(error)),
+        (Ok(_), Err(error)) => Err(error),
     }
 }
 
