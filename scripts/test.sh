@@ -157,6 +157,7 @@ install_tools() {
     need mount mount             # that is full, or read-only
     need faketime faketime       # a clock that is wrong
     need setpriv util-linux      # servers die with their test
+    need taskset util-linux      # memory is measured on two processors
     need flock util-linux
     need prlimit util-linux
     need shellcheck shellcheck

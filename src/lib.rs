@@ -21,6 +21,8 @@ pub mod id;
 pub mod lock;
 pub mod secret;
 
+mod packed;
+
 pub mod config;
 pub mod process;
 

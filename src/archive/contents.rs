@@ -1,11 +1,12 @@
 //! `contents.json.gz`: where every entry and member of the archive is, and what rows each table had.
 
-use super::codec::LARGEST_MEMBER;
+use super::codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer};
+use super::members::Members;
+use crate::config::Compression;
 use crate::destination::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::script::{ColumnOrder, Entry};
+use crate::script::{ColumnOrder, Entries, Entry};
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 
@@ -36,39 +37,17 @@ pub struct FileContents {
     /// The file's name.
     pub name: Key,
     /// Its members in order.
-    pub members: Vec<Member>,
+    pub members: Members,
     /// Members that do not end at the end of a line, by their number from 0: lines longer than a member.
     #[serde(default)]
     pub broken_lines: Vec<u64>,
     /// Its entries in order, then its large objects.
-    pub entries: Vec<Entry>,
-}
-
-/// One member. Its place is the sum of those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Member {
-    /// Its size in the SQL, in bytes.
-    pub sql_bytes: u64,
-    /// Its size in the stored file, in bytes.
-    pub stored_bytes: u64,
-}
-
-impl From<(u64, u64)> for Member {
-    fn from((sql_bytes, stored_bytes): (u64, u64)) -> Self {
-        Self { sql_bytes, stored_bytes }
-    }
-}
-
-impl From<Member> for (u64, u64) {
-    fn from(member: Member) -> Self {
-        (member.sql_bytes, member.stored_bytes)
-    }
+    pub entries: Entries,
 }
 
 impl FileContents {
     /// The entries that reach into the SQL range from `start` to `end`, for telling what a damaged member held.
-    pub fn entries_within(&self, start: u64, end: u64) -> impl Iterator<Item = &Entry> {
+    pub fn entries_within(&self, start: u64, end: u64) -> impl Iterator<Item = Entry> {
         self.entries.iter().filter(move |entry| entry.start < end && entry.end > start)
     }
 }
@@ -80,7 +59,7 @@ impl Contents {
     }
 
     /// All entries of all files.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + Clone {
         self.files.iter().flat_map(|file| &file.entries)
     }
 
@@ -91,16 +70,32 @@ impl Contents {
 
     /// The order of the columns of each table, in which another dump's rows must be hashed to compare.
     pub fn column_orders(&self) -> ColumnOrder {
-        let tables = self.entries().filter_map(|entry| entry.table.as_ref());
-        tables.map(|t| ((t.schema.clone(), t.table.clone()), t.columns.clone())).collect()
+        let tables = self.entries().filter_map(|entry| entry.table);
+        tables.map(|t| ((t.schema, t.table), t.columns)).collect()
     }
 
     /// The index as it is stored, and its size unpacked in bytes.
     pub fn to_gzip(&self) -> Result<(Vec<u8>, u64)> {
-        let failed = |source: std::io::Error| Error::io("cannot write the index of the archive", source);
-        let mut counted = Counted { inner: GzEncoder::new(Vec::new(), flate2::Compression::new(6)), bytes: 0 };
-        serde_json::to_writer(&mut counted, self).map_err(|source| failed(source.into()))?;
-        Ok((counted.inner.finish().map_err(failed)?, counted.bytes))
+        let mut stored = Vec::new();
+        let unpacked_bytes = self.write_gzip(|bytes| {
+            stored.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok((stored, unpacked_bytes))
+    }
+
+    /// Hands the index as it is stored to `deliver`, piece by piece, so that it is never in memory as a whole. Returns its
+    /// size unpacked, in bytes; an error of `deliver` stops it.
+    pub fn write_gzip(&self, deliver: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        let packer = Packer::new(Compression::default())?;
+        let mut pieces = Pieces { packer, deliver, json: Vec::new(), unpacked_bytes: 0, failure: None };
+        let written = serde_json::to_writer(&mut pieces, self).map_err(std::io::Error::from);
+        let written = written.and_then(|()| pieces.flush_member());
+        match (pieces.failure, written) {
+            (Some(error), _) => Err(error),
+            (None, Err(source)) => Err(Error::io("cannot write the index of the archive", source)),
+            (None, Ok(())) => Ok(pieces.unpacked_bytes),
+        }
     }
 
     /// Reads an index that unpacks to `unpacked_bytes`, refusing whatever is damaged, hostile, or from a newer pgkeep.
@@ -142,19 +137,41 @@ fn sum(mut sizes: impl Iterator<Item = u64>) -> Option<u64> {
     sizes.try_fold(0u64, u64::checked_add)
 }
 
-struct Counted<W> {
-    inner: W,
-    bytes: u64,
+/// JSON on its way: packed in members, as the archive is.
+struct Pieces<D> {
+    packer: Packer,
+    deliver: D,
+    json: Vec<u8>,
+    unpacked_bytes: u64,
+    /// What `deliver` said, of which an I/O error cannot tell everything.
+    failure: Option<Error>,
 }
 
-impl<W: std::io::Write> std::io::Write for Counted<W> {
+impl<D: FnMut(&[u8]) -> Result<()>> Pieces<D> {
+    fn flush_member(&mut self) -> std::io::Result<()> {
+        if self.json.is_empty() {
+            return Ok(());
+        }
+        let delivered = self.packer.pack(&self.json).and_then(&mut self.deliver);
+        self.unpacked_bytes += self.json.len() as u64;
+        self.json.clear();
+        delivered.map_err(|error| {
+            self.failure = Some(error);
+            std::io::Error::other("the index is not wanted any more")
+        })
+    }
+}
+
+impl<D: FnMut(&[u8]) -> Result<()>> std::io::Write for Pieces<D> {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(buffer)?;
-        self.bytes += count as u64;
-        Ok(count)
+        self.json.extend_from_slice(buffer);
+        if self.json.len() >= MEMBER_BYTES {
+            self.flush_member()?;
+        }
+        Ok(buffer.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
+        Ok(())
     }
 }

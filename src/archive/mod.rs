@@ -11,12 +11,14 @@
 mod bounds;
 mod codec;
 mod contents;
+mod members;
 mod ordered;
 mod pack;
 mod unpack;
 
 pub use bounds::MOST_THREADS;
 pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
-pub use contents::{Contents, FileContents, LARGEST_CONTENTS, Member};
+pub use contents::{Contents, FileContents, LARGEST_CONTENTS};
+pub use members::{Member, Members, MembersIter};
 pub use pack::{Compressors, Packed, Packing};
 pub use unpack::{Broken, Unpacked, Unpacking};

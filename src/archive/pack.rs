@@ -4,7 +4,7 @@
 
 use super::bounds::permits;
 use super::codec::{MEMBER_BYTES, Packer};
-use super::contents::Member;
+use super::members::{Member, Members};
 use super::ordered::{Feeder, Pool, Results};
 use crate::config::Compression;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ pub struct Packed {
     /// What the SQL held.
     pub scan: Scan,
     /// The members in order.
-    pub members: Vec<Member>,
+    pub members: Members,
     /// Members that end within a line, by number from 0.
     pub broken_lines: Vec<u64>,
     /// Size of all members in bytes.
@@ -69,7 +69,7 @@ struct Chunk {
 
 /// The writer's half of what is known at the end.
 struct Written {
-    members: Vec<Member>,
+    members: Members,
     stored_bytes: u64,
     sha256: String,
 }
@@ -154,7 +154,7 @@ fn write(
     mut deliver: impl FnMut(Bytes) -> Result<()>,
 ) -> Result<Written> {
     let mut digest = Sha256::new();
-    let mut members = Vec::new();
+    let mut members = Members::new();
     let mut stored_bytes = 0;
     for (chunk, packed) in results {
         let packed = packed?;

@@ -2,7 +2,7 @@
 
 use super::bounds::permits;
 use super::codec::unpack_into;
-use super::contents::Member;
+use super::members::{Member, Members};
 use super::ordered::{Feeder, Results, pool};
 use crate::cancel::Cancel;
 use crate::config::Codec;
@@ -25,7 +25,7 @@ pub struct Unpacking {
     /// Its codec.
     pub codec: Codec,
     /// Its members in order, as the index tells them.
-    pub members: Vec<Member>,
+    pub members: Members,
     /// How many threads unpack.
     pub threads: usize,
     /// Raised as bytes pass.
@@ -79,10 +79,8 @@ impl Unpacking {
     async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
         let batched = in_batches(&self.members, self.destination.pace().bytes);
         let mut start = 0;
-        let sizes: Vec<u64> =
-            batched.iter().map(|members| members.iter().map(|member| member.stored_bytes).sum()).collect();
-        let ranges = sizes.into_iter().map(move |bytes| {
-            let end = bytes.saturating_add(start);
+        let ranges = batched.clone().map(move |members| {
+            let end = members.iter().map(|member| member.stored_bytes).sum::<u64>().saturating_add(start);
             std::mem::replace(&mut start, end)..end
         });
         let mut pieces = Pieces::new(&self.destination, self.key.clone(), ranges);
@@ -97,19 +95,21 @@ impl Unpacking {
     }
 }
 
-/// The members in groups of at least `bytes` stored bytes, but for the last.
-fn in_batches(members: &[Member], bytes: u64) -> Vec<Vec<Member>> {
-    let mut batches: Vec<Vec<Member>> = Vec::new();
-    let mut gathered = bytes;
-    for member in members {
-        if gathered >= bytes {
-            gathered = 0;
-            batches.push(Vec::new());
+/// The members in groups of at least `bytes` stored bytes, but for the last; made as they are needed, for there may be
+/// millions.
+fn in_batches(members: &Members, bytes: u64) -> impl Iterator<Item = Vec<Member>> + Clone + Send + use<> {
+    let mut members = members.iter();
+    std::iter::from_fn(move || {
+        let mut batch = vec![members.next()?];
+        let mut gathered = batch.first()?.stored_bytes;
+        while gathered < bytes
+            && let Some(member) = members.next()
+        {
+            gathered = gathered.saturating_add(member.stored_bytes);
+            batch.push(member);
         }
-        gathered += member.stored_bytes;
-        batches.last_mut().into_iter().for_each(|batch| batch.push(*member));
-    }
-    batches
+        Some(batch)
+    })
 }
 
 fn unpack(

@@ -1,6 +1,7 @@
 //! Taking backups: one job's databases, one after the other, each streamed to all of its destinations at once.
 
 use super::consolidate::{consolidate_at, database_of};
+use super::contents::put_contents;
 use super::data::{Data, Dump};
 use super::dump::Dumper;
 use super::globals::dump_globals;
@@ -327,8 +328,7 @@ impl Run<'_> {
         let properties = database_sql(&begun.inspection).into_bytes();
         files.push(put(copies, "database.sql", FileKind::Database, properties).await?);
         let contents = Contents::new(data.contents);
-        let (stored, unpacked_bytes) = contents.to_gzip()?;
-        files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
+        files.push(put_contents(copies, &contents).await?);
         let text = restore_txt(&begun.inspection, &data.files, codec, !sql.is_empty());
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);

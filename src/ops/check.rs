@@ -236,13 +236,13 @@ pub(super) async fn read_globals(destination: &dyn Destination, manifest: &Manif
 
 /// What the manifest counts otherwise than the index: a change of the one that does not show in any digest.
 fn declared_otherwise(manifest: &Manifest, contents: &Contents) -> Vec<String> {
-    let count = |of: fn(&Entry) -> bool| contents.entries().filter(|entry| of(entry)).count() as u64;
+    let count = |of: fn(&Entry) -> bool| contents.entries().filter(of).count() as u64;
     let objects = count(|entry| entry.kind == "LARGE OBJECT");
     let members = contents.files.iter().flat_map(|file| &file.members);
     let counts = [
         ("entries", manifest.entries, count(Entry::counts) - objects),
         ("tables", manifest.tables, count(|entry| entry.kind == "TABLE DATA" && entry.counts())),
-        ("rows", manifest.rows, contents.entries().filter_map(|entry| entry.table.as_ref()).map(|t| t.rows).sum()),
+        ("rows", manifest.rows, contents.entries().filter_map(|entry| entry.table).map(|t| t.rows).sum()),
         ("large objects", manifest.large_objects, objects),
         ("bytes of SQL", manifest.sql_bytes, members.map(|member| member.sql_bytes).sum()),
     ];
@@ -354,7 +354,7 @@ impl Reading<'_> {
 }
 
 fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents) -> String {
-    let entries: Vec<&Entry> = index.entries_within(sql.start, sql.end).collect();
+    let entries: Vec<Entry> = index.entries_within(sql.start, sql.end).collect();
     let tables: Vec<String> = entries.iter().filter_map(|entry| entry.table.as_ref()).map(TableData::name).collect();
     let others = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
     let held: Vec<String> = if tables.is_empty() { others.collect() } else { tables };

@@ -9,6 +9,7 @@ mod backup;
 mod catalog;
 mod check;
 mod consolidate;
+mod contents;
 mod context;
 mod copy;
 mod data;

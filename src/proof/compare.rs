@@ -3,6 +3,7 @@
 use super::Difference;
 use crate::script::{Entry, TableData};
 use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
 
 /// What a restore left out on purpose, and so must not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +47,50 @@ pub struct Comparison {
 
 type Key<'a> = (&'a str, &'a str, &'a str);
 
+/// How many entries are in memory at once, of each side and on the average: they take half a kilobyte each.
+const COMPARED_AT_ONCE: u64 = 20_000;
+
 /// Large objects are compared one by one: how pg_dump groups them differs by version and by what there is.
 const DISSOLVED: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
 
 /// Compares what was backed up with what a dump of the restored database holds.
-pub fn compare<'a>(
-    expected: impl IntoIterator<Item = &'a Entry>,
-    found: impl IntoIterator<Item = &'a Entry>,
+pub fn compare(
+    expected: impl IntoIterator<Item = Entry, IntoIter: Clone>,
+    found: impl IntoIterator<Item = Entry, IntoIter: Clone>,
     declared: Declared,
     rules: Rules,
 ) -> Comparison {
-    let expected: Vec<&Entry> = expected.into_iter().collect();
+    let (expected, found) = (expected.into_iter(), found.into_iter());
     let mut comparison = Comparison::default();
-    check_declared(&expected, declared, &mut comparison);
+    let parts = check_declared(expected.clone(), declared, &mut comparison).div_ceil(COMPARED_AT_ONCE).max(1);
+    for part in 0..parts {
+        let of_part = |entry: &Entry| parts == 1 || part_of(entry, parts) == part;
+        let expected: Vec<Entry> = expected.clone().filter(of_part).collect();
+        let found: Vec<Entry> = found.clone().filter(of_part).collect();
+        compare_part(&expected, &found, rules, &mut comparison);
+    }
+    comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+    comparison
+}
+
+/// Which of `parts` parts an entry is in: those of one key are in the same.
+fn part_of(entry: &Entry, parts: u64) -> u64 {
+    let (kind, schema, name) = key(entry);
+    let mut hasher = Xxh3::new();
+    for word in [kind, schema, name] {
+        hasher.update(word.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.digest() % parts
+}
+
+fn compare_part(expected: &[Entry], found: &[Entry], rules: Rules, comparison: &mut Comparison) {
     let expected = by_key(expected, rules);
     let mut found = by_key(found, rules);
     for (key, wanted) in &expected {
         let there = found.remove(key).unwrap_or_default();
         comparison.objects += wanted.iter().filter(|entry| entry.counts()).count() as u64;
-        compare_group(*key, wanted, &there, rules, &mut comparison);
+        compare_group(*key, wanted, &there, rules, comparison);
     }
     for (key, extra) in found {
         for entry in extra {
@@ -74,19 +100,26 @@ pub fn compare<'a>(
             }
         }
     }
-    comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
-    comparison
 }
 
-/// The index must hold all that the manifest counts: a comparison of nothing proves nothing.
-fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comparison) {
-    let objects = expected.iter().filter(|entry| entry.kind == "LARGE OBJECT").count() as u64;
-    let data = expected.iter().filter_map(|entry| entry.table.as_ref());
-    let counted = expected.iter().filter(|entry| entry.counts());
+/// The index must hold all that the manifest counts: a comparison of nothing proves nothing. Returns how many entries there
+/// are.
+fn check_declared(expected: impl Iterator<Item = Entry>, declared: Declared, comparison: &mut Comparison) -> u64 {
+    let (mut all, mut entries, mut tables, mut rows, mut objects) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    for entry in expected {
+        all += 1;
+        rows = rows.saturating_add(entry.table.as_ref().map_or(0, |data| data.rows));
+        if entry.kind == "LARGE OBJECT" {
+            objects += 1;
+        } else if entry.counts() {
+            entries += 1;
+            tables += u64::from(entry.kind == "TABLE DATA");
+        }
+    }
     let counts = [
-        ("entries", declared.entries, counted.clone().count() as u64 - objects),
-        ("tables", declared.tables, counted.filter(|entry| entry.kind == "TABLE DATA").count() as u64),
-        ("rows", declared.rows, data.map(|data| data.rows).sum()),
+        ("entries", declared.entries, entries),
+        ("tables", declared.tables, tables),
+        ("rows", declared.rows, rows),
         ("large objects", declared.large_objects, objects),
     ];
     for (what, manifest, index) in counts {
@@ -99,10 +132,11 @@ fn check_declared(expected: &[&Entry], declared: Declared, comparison: &mut Comp
             });
         }
     }
+    all
 }
 
-fn by_key<'a>(entries: impl IntoIterator<Item = &'a Entry>, rules: Rules) -> BTreeMap<Key<'a>, Vec<&'a Entry>> {
-    let mut groups: BTreeMap<Key<'a>, Vec<&'a Entry>> = BTreeMap::new();
+fn by_key(entries: &[Entry], rules: Rules) -> BTreeMap<Key<'_>, Vec<&Entry>> {
+    let mut groups: BTreeMap<Key<'_>, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         let kind = entry.kind.as_str();
         let left_out = DISSOLVED.contains(&kind) || (!rules.privileges && matches!(kind, "ACL" | "DEFAULT ACL"));
@@ -209,7 +243,7 @@ fn describe(wanted: &Entry, there: &Entry, rules: Rules) -> Option<(String, Stri
     let reordered = wanted.unordered_digest.is_some() && wanted.unordered_digest == there.unordered_digest;
     let comparable = rules.definitions || wanted.kind == "LARGE OBJECT";
     if comparable && wanted.digest != there.digest && !reordered {
-        let short = |entry: &Entry| format!("definition {}", entry.digest.get(..12).unwrap_or(&entry.digest));
+        let short = |entry: &Entry| format!("definition {:.12}", entry.digest.to_string());
         return Some((short(wanted), short(there)));
     }
     None
@@ -241,7 +275,7 @@ mod tests {
     fn scan(statements: &str) -> Vec<Entry> {
         let mut scanner = Scanner::default();
         scanner.feed(statements.as_bytes());
-        scanner.finish().entries
+        scanner.finish().entries.iter().collect()
     }
 
     fn table(rows: &str, sequence: u32, extra: &str) -> String {
@@ -261,13 +295,9 @@ mod tests {
     fn check(expected: &str, found: &str) -> Comparison {
         let (expected, found) = (scan(expected), scan(found));
         let data = expected.iter().filter_map(|entry| entry.table.as_ref());
-        let declared = Declared {
-            entries: expected.len() as u64,
-            tables: data.clone().count() as u64,
-            rows: data.map(|data| data.rows).sum(),
-            large_objects: 0,
-        };
-        compare(&expected, &found, declared, RULES)
+        let (tables, rows) = (data.clone().count() as u64, data.map(|data| data.rows).sum());
+        let declared = Declared { entries: expected.len() as u64, tables, rows, large_objects: 0 };
+        compare(expected, found, declared, RULES)
     }
 
     #[test]
@@ -291,11 +321,11 @@ mod tests {
         );
         let sliced = scan(&[slice(1, "1\n"), slice(2, "2\n3\n")].concat());
         let declared = Declared { entries: 1, tables: 1, rows: 3, large_objects: 0 };
-        let comparison = compare(&sliced, &whole, declared, RULES);
+        let comparison = compare(sliced, whole.clone(), declared, RULES);
         assert_eq!(comparison.differences, []);
         assert_eq!((comparison.objects, comparison.tables, comparison.rows), (1, 1, 3));
         let other = scan(&[slice(1, "1\n"), slice(2, "2\n4\n")].concat());
-        assert_eq!(compare(&other, &whole, declared, RULES).differences.len(), 1);
+        assert_eq!(compare(other, whole, declared, RULES).differences.len(), 1);
     }
 
     #[test]
@@ -320,11 +350,10 @@ mod tests {
     #[test]
     fn an_index_that_holds_less_than_the_manifest_says_proves_nothing() {
         let declared = Declared { entries: 3, tables: 1, rows: 2, large_objects: 0 };
-        let nothing: [Entry; 0] = [];
-        let comparison = compare(&nothing, &nothing, declared, RULES);
+        let comparison = compare([], [], declared, RULES);
         assert_eq!(comparison.differences.len(), 3);
         assert!(comparison.differences.iter().all(|difference| difference.kind == "MANIFEST"));
         let empty = Declared { entries: 0, tables: 0, rows: 0, large_objects: 0 };
-        assert_eq!(compare(&nothing, &nothing, empty, RULES).differences, []);
+        assert_eq!(compare([], [], empty, RULES).differences, []);
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
 use crate::postgres::{Client, SESSION, sqlstate, summary};
 use crate::process::{CTRL_Z, Status, Stdin};
-use crate::script::Entry;
+use crate::script::{Entries, Entry};
 use std::io::Write;
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub struct LoadPart {
     /// Byte ranges of its SQL that are left out, in order.
     pub omitted: Vec<Range<u64>>,
     /// Its entries, to name what an error is about.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Loads `part` into the database of `client`. An error of kind `Failed` is the backup's fault, any other the machine's.
@@ -70,9 +70,9 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
 }
 
 /// Where the rows of tables are in the SQL, in order.
-fn row_ranges(entries: &[Entry]) -> Vec<Range<u64>> {
+fn row_ranges(entries: &Entries) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> =
-        entries.iter().filter_map(|entry| entry.table.as_ref()).map(|table| table.start..table.end).collect();
+        entries.iter().filter_map(|entry| entry.table).map(|table| table.start..table.end).collect();
     ranges.sort_by_key(|range| range.start);
     ranges
 }
@@ -131,7 +131,7 @@ impl Cut {
 }
 
 /// What psql's failure means: the object it was about, and whose fault it is.
-fn explain(client: &Client, status: &Status, entries: &[Entry], preamble: u64) -> Error {
+fn explain(client: &Client, status: &Status, entries: &Entries, preamble: u64) -> Error {
     let said = summary(&status.stderr);
     let object = line_of(&status.stderr)
         .and_then(|line| entry_at(entries, line.saturating_sub(preamble)))
@@ -184,7 +184,7 @@ fn line_of(stderr: &str) -> Option<u64> {
 }
 
 /// The last entry that begins at or before `line`.
-fn entry_at(entries: &[Entry], line: u64) -> Option<&Entry> {
+fn entry_at(entries: &Entries, line: u64) -> Option<Entry> {
     entries.iter().filter(|entry| entry.line <= line && entry.kind != "LARGE OBJECT").max_by_key(|entry| entry.line)
 }
 

@@ -1,6 +1,6 @@
 //! Entries of the dump's table of contents, found by the header comment that pg_dump writes before each.
 
-use super::{Fingerprint, text};
+use super::{Digest, Fingerprint, text};
 use serde::{Deserialize, Serialize};
 
 /// The three sections of a dump, in their order.
@@ -36,8 +36,8 @@ pub struct Entry {
     pub end: u64,
     /// The line of the SQL at which it begins, from 1.
     pub line: u64,
-    /// The digest of its statements (xxh3-128, hexadecimal), changes of owner and session settings left out.
-    pub digest: String,
+    /// The digest of its statements, changes of owner and session settings left out.
+    pub digest: Digest,
     /// The rows of a `TABLE DATA` entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableData>,
@@ -46,7 +46,7 @@ pub struct Entry {
     pub value: Option<String>,
     /// The digest with what a restore may reorder in a fixed order: columns of a `TABLE` with parents, roles of a `POLICY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unordered_digest: Option<String>,
+    pub unordered_digest: Option<Digest>,
 }
 
 /// The rows of one table.

@@ -8,7 +8,9 @@
 //!
 //! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
 
+mod digest;
 mod elsewhere;
+mod entries;
 mod entry;
 mod foreign;
 #[cfg(test)]
@@ -19,6 +21,8 @@ mod scanner;
 mod statement;
 mod words;
 
+pub use digest::Digest;
+pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
 pub use lexer::{Lexer, Step};
 pub use rows::Fingerprint;

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 /// equal rows would cancel; heap order is not stable, hence no order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Fingerprint(u128);
+pub struct Fingerprint(pub(super) u128);
 
 impl Fingerprint {
     /// Adds one row.

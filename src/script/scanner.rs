@@ -6,7 +6,7 @@ use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
-use super::{Entry, Section, Slice, TableData, text};
+use super::{Digest, Entries, Entry, Section, Slice, TableData, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -46,7 +46,7 @@ pub struct Violation {
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Its entries in order, then one of kind `LARGE OBJECT` for each large object.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Whether pg_dump's closing line was seen, outside everything else.
     pub complete: bool,
     /// Its size in bytes.
@@ -89,13 +89,16 @@ struct Open {
     slice: Option<Slice>,
 }
 
+/// There may be millions, so it is kept small: 48 bytes.
 #[derive(Debug, Default)]
 struct LargeObject {
-    owner: Option<String>,
-    /// Chained over the digests of its statements: there may be millions of objects, each statement is hashed alone.
+    /// Chained over the digests of its statements, each of which is hashed alone.
     digest: u128,
-    range: Range<u64>,
+    start: u64,
+    end: u64,
     line: u64,
+    /// The number of its owner in [`Scanner::owners`]; 0 for none.
+    owner: u32,
 }
 
 /// Reads a script in pieces of any size; see the module's documentation.
@@ -112,6 +115,8 @@ pub struct Scanner {
     tablespace: String,
     access_method: String,
     large_objects: BTreeMap<u32, LargeObject>,
+    /// Who owns large objects, numbered from 1.
+    owners: BTreeMap<String, u32>,
     current_object: Option<u32>,
     orders: ColumnOrder,
     omit: Omit,
@@ -143,6 +148,7 @@ impl Scanner {
             tablespace: String::new(),
             access_method: String::new(),
             large_objects: BTreeMap::new(),
+            owners: BTreeMap::new(),
             current_object: None,
             orders,
             omit,
@@ -204,17 +210,18 @@ impl Scanner {
         self.scan.complete &= matches!(self.mode, Mode::Sql) && self.lexer.is_between();
         self.scan.sql_bytes = self.offset;
         self.scan.large_objects = self.large_objects.len() as u64;
-        for (oid, object) in std::mem::take(&mut self.large_objects) {
-            self.scan.entries.push(Entry {
+        let owners: BTreeMap<u32, String> = self.owners.into_iter().map(|(owner, number)| (number, owner)).collect();
+        for (oid, object) in self.large_objects {
+            self.scan.entries.push(&Entry {
                 kind: "LARGE OBJECT".to_owned(),
                 name: oid.to_string(),
                 schema: None,
-                owner: object.owner,
+                owner: owners.get(&object.owner).cloned(),
                 section: Section::Data,
-                start: object.range.start,
-                end: object.range.end,
+                start: object.start,
+                end: object.end,
                 line: object.line,
-                digest: format!("{:032x}", object.digest),
+                digest: Digest(object.digest),
                 table: None,
                 value: None,
                 unordered_digest: None,
@@ -298,7 +305,7 @@ impl Scanner {
                 start,
                 end: start,
                 line,
-                digest: String::new(),
+                digest: Digest::default(),
                 table: None,
                 value: None,
                 unordered_digest: None,
@@ -475,7 +482,9 @@ impl Scanner {
         let object =
             if statement.starts_with(b"ALTER LARGE OBJECT") { statement::large_object(statement) } else { None };
         if let Some(oid) = object {
-            self.large_objects.entry(oid).or_default().owner.clone_from(&owner);
+            let next = self.owners.len() as u32 + 1;
+            let number = owner.as_ref().map_or(0, |owner| *self.owners.entry(owner.clone()).or_insert(next));
+            self.large_objects.entry(oid).or_default().owner = number;
         }
         self.scan.roles.extend(owner);
         if self.omit.owners {
@@ -493,10 +502,10 @@ impl Scanner {
         let object = self.large_objects.entry(oid).or_default();
         object.digest = chain(object.digest, self.lexer.digest());
         if named.is_some() {
-            object.range.start = start;
+            object.start = start;
             object.line = self.line;
         }
-        object.range.end = self.offset;
+        object.end = self.offset;
         if statement.starts_with(b"SELECT pg_catalog.lo_close(") {
             self.current_object = None;
         }
@@ -544,11 +553,11 @@ impl Scanner {
         self.of_database = false;
         if let Some(Open { mut entry, hasher, .. }) = self.open.take() {
             entry.end = end;
-            entry.digest = format!("{:032x}", hasher.digest128());
+            entry.digest = Digest(hasher.digest128());
             if entry.kind == "TABLE DATA" && entry.counts() {
                 self.scan.tables += 1;
             }
-            self.scan.entries.push(entry);
+            self.scan.entries.push(&entry);
         }
     }
 }
@@ -571,7 +580,7 @@ fn column_places(columns: &[String], wanted: &[String]) -> Option<Vec<usize>> {
 
 /// The digest of a statement whose parts come back in another order: the columns of a table with parents, for a restore
 /// puts inherited ones first, and the roles of a policy.
-fn unordered_digest(kind: &str, statement: &[u8]) -> Option<String> {
+fn unordered_digest(kind: &str, statement: &[u8]) -> Option<Digest> {
     let normal = if kind == "POLICY" {
         statement::policy_in_order(statement)?
     } else {
@@ -581,5 +590,5 @@ fn unordered_digest(kind: &str, statement: &[u8]) -> Option<String> {
         lines.sort();
         lines.join(&b'\n')
     };
-    Some(format!("{:032x}", xxh3_128(&normal)))
+    Some(Digest(xxh3_128(&normal)))
 }

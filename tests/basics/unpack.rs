@@ -50,7 +50,7 @@ impl Archive {
             destination,
             key: Key::encode("x.sql.gz"),
             codec: Codec::Gzip,
-            members: self.members.clone(),
+            members: self.members.iter().copied().collect(),
             threads: 3,
             progress: Arc::<Progress>::default(),
         };

@@ -85,7 +85,8 @@ fn damage_in_the_middle_of_the_archive_names_the_table() {
     let stored = sample();
     let contents = stored.contents();
     assert!(contents.files[0].members.len() > 2, "the archive is to have a middle");
-    let second = contents.files[0].members[0].stored_bytes + contents.files[0].members[1].stored_bytes / 2;
+    let stored_bytes: Vec<u64> = contents.files[0].members.iter().map(|member| member.stored_bytes).collect();
+    let second = stored_bytes[0] + stored_bytes[1] / 2;
     flip(&stored.file(FileKind::Data), second as usize, 0x10);
     let (result, problems, code) = verify(&stored, &[]);
     assert_eq!((result.as_str(), code), ("damaged", 4));

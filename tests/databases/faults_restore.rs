@@ -305,12 +305,14 @@ fn a_decompression_bomb_takes_less_than_128_mib() {
     let bomb = pgkeep::archive::Packer::new(pgkeep::config::Compression::default());
     let bomb = bomb.unwrap().pack(&vec![b'\n'; 512 << 20]).unwrap().to_vec();
     let mut contents = stored.contents();
-    let declared = contents.files[0].members[0].sql_bytes;
-    contents.files[0].members = vec![pgkeep::archive::Member { sql_bytes: declared, stored_bytes: bomb.len() as u64 }];
+    let declared = contents.files[0].members.iter().next().unwrap().sql_bytes;
+    let only =
+        |sql_bytes| [pgkeep::archive::Member { sql_bytes, stored_bytes: bomb.len() as u64 }].into_iter().collect();
+    contents.files[0].members = only(declared);
     stored.forge_file(FileKind::Data, &bomb, declared);
     stored.forge_contents(&contents);
     assert_damaged_in_little_memory(&stored);
-    contents.files[0].members[0].sql_bytes = 512 << 20;
+    contents.files[0].members = only(512 << 20);
     stored.forge_contents(&contents);
     stored.forge_file(FileKind::Data, &bomb, 512 << 20);
     assert_damaged_in_little_memory(&stored);
@@ -340,7 +342,7 @@ fn a_drill_that_compared_nothing_does_not_pass() {
     let name = stored.contents().files[0].name.clone();
     let empty = |m: &mut pgkeep::catalogue::Manifest| (m.tables, m.rows, m.entries, m.sql_bytes) = (0, 0, 0, 0);
     let mut contents = stored.contents();
-    contents.files[0].entries.clear();
+    contents.files[0].entries = pgkeep::script::Entries::new();
     for forged in [contents, pgkeep::archive::Contents::new(Vec::new())] {
         stored.forge_contents(&forged);
         stored.change_manifest(empty);

@@ -115,8 +115,8 @@ fn proved(major: u32) {
     let dump = server.pg_dump(&source, []);
     let expected = scan(server, &source, ColumnOrder::new());
     let orders = || {
-        let tables = expected.entries.iter().filter_map(|entry| entry.table.as_ref());
-        tables.map(|t| ((t.schema.clone(), t.table.clone()), t.columns.clone())).collect()
+        let tables = expected.entries.iter().filter_map(|entry| entry.table);
+        tables.map(|t| ((t.schema, t.table), t.columns)).collect()
     };
 
     let restored = server.create_db("restored");

@@ -65,9 +65,8 @@ fn tables(server: &Postgres, db: &str) -> BTreeMap<Table, (Vec<String>, Option<u
 
 fn assert_tables(server: &Postgres, db: &str, scan: &Scan) {
     let wanted = tables(server, db);
-    let data = scan.entries.iter().filter_map(|entry| entry.table.as_ref());
-    let found: BTreeMap<Table, _> =
-        data.map(|t| ((t.schema.clone(), t.table.clone()), (t.columns.clone(), t.rows))).collect();
+    let data = scan.entries.iter().filter_map(|entry| entry.table);
+    let found: BTreeMap<Table, _> = data.map(|t| ((t.schema, t.table), (t.columns, t.rows))).collect();
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (name, (columns, rows)) in wanted {
         assert_eq!(found[&name].0, columns, "columns of {name:?}");
@@ -126,9 +125,10 @@ fn the_hard_schema_is_read_as_the_server_knows_it() {
             .entries
             .iter()
             .filter(|entry| entry.kind == "LARGE OBJECT")
-            .map(|entry| (entry.name.as_str(), entry.owner.as_deref().unwrap_or("nobody")))
+            .map(|entry| (entry.name, entry.owner.unwrap_or_else(|| "nobody".to_owned())))
             .collect();
         let wanted = [("424201", "postgres"), ("424202", "hard_owner"), ("424203", "postgres"), ("424204", "postgres")];
+        let wanted = wanted.map(|(name, owner)| (name.to_owned(), owner.to_owned()));
         assert_eq!(objects, wanted, "PostgreSQL {major}");
 
         // Each table with parents has a digest that the order of its columns does not change; no other has.
@@ -183,7 +183,7 @@ fn databases_that_are_not_utf8_are_read_byte_for_byte() {
             );
             server.load(&db, &script);
             let scan = scan_of(server, &db);
-            let table = scan.entries.iter().find_map(|entry| entry.table.as_ref()).unwrap();
+            let table = scan.entries.iter().find_map(|entry| entry.table).unwrap();
             assert_eq!((table.table.as_str(), table.rows), ("t\u{1}", 4), "PostgreSQL {major} {encoding}");
             assert_eq!(table.columns, ["a", "\u{e9}'\u{ff}\\"]);
             assert!(scan.entries.iter().any(|entry| entry.name == "f\u{e9}()"));

@@ -20,6 +20,7 @@ mod retention;
 mod retention_years;
 mod run_month;
 mod run_real;
+mod scale;
 mod service_install;
 mod systemd;
 mod windows_task;

@@ -79,13 +79,13 @@ pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
 }
 
 fn largest_first(contents: &Contents) -> Vec<TableSize> {
-    let size = |table: &TableData| TableSize {
-        schema: table.schema.clone(),
-        table: table.table.clone(),
+    let size = |table: TableData| TableSize {
+        schema: table.schema,
+        table: table.table,
         rows: table.rows,
         sql_bytes: table.end.saturating_sub(table.start),
     };
-    let mut tables: Vec<TableSize> = contents.entries().filter_map(|entry| entry.table.as_ref()).map(size).collect();
+    let mut tables: Vec<TableSize> = contents.entries().filter_map(|entry| entry.table).map(size).collect();
     tables.sort_by(|a, b| (b.sql_bytes, &a.schema, &a.table).cmp(&(a.sql_bytes, &b.schema, &b.table)));
     tables
 }

@@ -17,7 +17,7 @@ use crate::destination::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
 use crate::lock;
-use crate::script::Entry;
+use crate::script::{Entries, Entry};
 use chrono::{DateTime, Utc};
 use judge::Judged;
 use stamp::Stamp;
@@ -138,13 +138,13 @@ impl Known {
 }
 
 /// Whether two dumps hold the same; where in the file it stands does not matter.
-fn same<'e>(a: impl Iterator<Item = &'e Entry>, b: &'e [Entry]) -> bool {
+fn same(a: impl Iterator<Item = Entry>, b: &Entries) -> bool {
     let moved = |entry: &Entry| Entry { start: 0, end: 0, line: 0, table: None, ..entry.clone() };
     let rows = |entry: &Entry| entry.table.as_ref().map(|data| (data.columns.clone(), data.rows, data.fingerprint));
     let mut b = b.iter();
     let equal = a.map(Some).all(|a| {
         let (Some(a), Some(b)) = (a, b.next()) else { return false };
-        moved(a) == moved(b) && rows(a) == rows(b)
+        moved(&a) == moved(&b) && rows(&a) == rows(&b)
     });
     equal && b.next().is_none()
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
 use crate::id::{BackupId, random_u16};
 use crate::ops::backup::{data_name, put};
+use crate::ops::contents::put_contents;
 use crate::ops::dump::pack;
 use crate::ops::instructions::{database_sql, restore_txt};
 use crate::ops::outcome::{BackupOutcome, BackupStatus, DestinationOutcome};
@@ -109,8 +110,7 @@ impl Adoption<'_> {
             broken_lines: packed.broken_lines,
             entries: packed.scan.entries,
         }]);
-        let (stored, unpacked_bytes) = contents.to_gzip()?;
-        files.push(File { unpacked_bytes, ..put(copies, "contents.json.gz", FileKind::Contents, stored).await? });
+        files.push(put_contents(copies, &contents).await?);
         let text = restore_txt(&inspection, &files[..1], codec, false);
         files.push(put(copies, "RESTORE.txt", FileKind::Instructions, text.into_bytes()).await?);
         drop(progress);

@@ -1,7 +1,7 @@
 //! In which time zone a dump was written. pg_dump writes moments in the time of its session; a proof must dump them in the
 //! same to compare the rows. The offsets in the rows tell which zones it can have been.
 
-use crate::script::{Entry, TableData};
+use crate::script::{Entries, TableData};
 use chrono::{NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -116,13 +116,13 @@ pub(super) struct Tap<R> {
 }
 
 impl<R> Tap<R> {
-    pub(super) fn new(inner: R, entries: &[Entry]) -> (Self, Arc<Mutex<Evidence>>) {
+    pub(super) fn new(inner: R, entries: &Entries) -> (Self, Arc<Mutex<Evidence>>) {
         let mut parts = Vec::new();
         for entry in entries {
             if entry.kind == "TABLE" && entry.end - entry.start <= LARGEST_DEFINITION {
                 parts.push((entry.start, entry.end, Part::Definition));
-            } else if let Some(data) = &entry.table {
-                parts.push((data.start, data.end, Part::Rows(Box::new(data.clone()))));
+            } else if let Some(data) = entry.table {
+                parts.push((data.start, data.end, Part::Rows(Box::new(data))));
             }
         }
         let evidence = Arc::new(Mutex::new(Evidence::default()));

@@ -142,12 +142,12 @@ fn is_lock_timeout(error: &Error) -> bool {
 /// Every table that the snapshot saw must be there, whole and once: that nothing was forgotten or dumped twice depends on
 /// pg_dump and us having the same tables in mind.
 fn check_whole(tables: &[SourceTable], packed: &[Packed]) -> Result<()> {
-    let mut found: BTreeMap<(&str, &str), Vec<Option<Slice>>> = BTreeMap::new();
-    for data in packed.iter().flat_map(|packed| &packed.scan.entries).filter_map(|entry| entry.table.as_ref()) {
-        found.entry((&data.schema, &data.table)).or_default().push(data.slice);
+    let mut found: BTreeMap<(String, String), Vec<Option<Slice>>> = BTreeMap::new();
+    for data in packed.iter().flat_map(|packed| &packed.scan.entries).filter_map(|entry| entry.table) {
+        found.entry((data.schema, data.table)).or_default().push(data.slice);
     }
     for table in tables.iter().filter(|table| table.separable) {
-        let mut slices = found.remove(&(table.schema.as_str(), table.name.as_str())).unwrap_or_default();
+        let mut slices = found.remove(&(table.schema.clone(), table.name.clone())).unwrap_or_default();
         slices.sort_by_key(|slice| slice.map(|slice| slice.number));
         let whole = match slices.first() {
             None => false,
