@@ -130,6 +130,7 @@ setup_rust_linters
 step "pgkeep for Windows" "$PROJECT/scripts/windows.sh"
 [ "${1:-}" != --setup ] || exit 0
 step "shellcheck" shellcheck -x -P scripts scripts/*.sh .ci/run
+step "syntax of scripts in Python" python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/bench/*.py
 step "cargo fmt" cargo fmt --check
 step "cargo clippy" cargo clippy --all-targets --locked --quiet -- -D warnings
 step "cargo test" cargo test --locked "$@"

@@ -1,5 +1,6 @@
 """What is measured: one line for each command of the tables, pgkeep's and its peers'."""
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -19,9 +20,19 @@ class Line:
     extra: bool = False  # only with --peers-all
     as_server: bool = False  # runs as the server's user, on the server's files
     note: str = ""
+    of: str = ""  # what the label must say besides
+
+    @property
+    def label(self):
+        """The command without what every one needs: where to, how loud."""
+        label = re.sub(r" > dump\S*| < dump\S*| -q\b| -X| -v \S+| -d \S+| -o \S+| -f \S+| dump\.\S+| --(?:to|at|into|stdin-filename) \S+| latest$", "", self.command)
+        return f"{label} ({self.of})" if self.of else label
 
     def words(self):
-        return self.command if self.shell else shlex.split(self.command)
+        """A text for the shell, which a single program replaces, or a list."""
+        if not self.shell:
+            return shlex.split(self.command)
+        return self.command if "|" in self.command else f"exec {self.command}"
 
 
 def peer(key, command, **more):
@@ -49,8 +60,8 @@ LINES = [
     peer("pgbackrest", "pgbackrest backup --type=full", makes="pgbackrest", extra=True, as_server=True, first="pgbackrest stanza-create --no-online",
          note="a copy of the server's files, all databases and indexes with them: restored only as a whole, into the same major "
               "version; no SQL is made or read, so it is not the same work"),
-    Line("verify-gzip", "verify", "pgkeep", "pgkeep backup verify -q --at ./pgkeep-gzip latest", needs="pgkeep-gzip"),
-    Line("verify-zstd", "verify", "pgkeep", "pgkeep backup verify -q --at ./pgkeep-zstd latest", needs="pgkeep-zstd"),
+    Line("verify-gzip", "verify", "pgkeep", "pgkeep backup verify -q --at ./pgkeep-gzip latest", needs="pgkeep-gzip", of="gzip"),
+    Line("verify-zstd", "verify", "pgkeep", "pgkeep backup verify -q --at ./pgkeep-zstd latest", needs="pgkeep-zstd", of="zstd"),
     Line("gunzip-t", "verify", "peer", "gzip -t dump.sql.gz", needs="gzip", note="compares gzip's own checksum, nothing else"),
     Line("psql", "restores", "peer", "gunzip < dump.sql.gz | psql -q -X -v ON_ERROR_STOP=1 -d restored -o /dev/null", needs="gzip",
          shell=True, first="createdb restored"),

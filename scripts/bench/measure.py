@@ -67,7 +67,9 @@ class Results:
 
     def line(self, database, line):
         lines = self.all["databases"][database]["lines"]
-        return lines.setdefault(line.key, {"what": line.what, "side": line.side, "command": line.command, "note": line.note, "runs": []})
+        saved = lines.setdefault(line.key, {"runs": []})
+        saved.update(what=line.what, side=line.side, label=line.label, command=line.command, note=line.note)
+        return saved
 
 
 class Bench:
