@@ -139,6 +139,7 @@ fi
 status=0
 setpriv --pdeathsig TERM python3 scripts/bench/measure.py --pgkeep "$PGKEEP" --programs "$PROGRAMS" --generator "$GENERATOR" \
     --cache "$BENCH" --only "$ONLY" --what "$WHAT" --rounds "$ROUNDS" --out "$OUT" ${PASSED[@]+"${PASSED[@]}"} || status=$?
+[ $status != 130 ] || exit 130
 [ $status = 0 ] || [ $status = 3 ] || die "the benchmark broke off (exit code $status)"
 step "writing benchmarks.md and its plots" python3 scripts/bench/render.py "$OUT" "$DOCS"
 say "measured in $SECONDS s; the results are in $OUT, the tables and plots in $DOCS"

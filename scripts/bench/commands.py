@@ -27,6 +27,14 @@ def processes():
     return found
 
 
+def used_by_machine():
+    """Processor seconds of everything on this machine, and of those its host gave to others."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice already
+        ticks = [int(word) for word in stat.readline().split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS
+
+
 def used_by(servers):
     """Processor seconds, user and system, of the servers' processes, and which these are now. 0.01 s exact.
 
@@ -110,6 +118,7 @@ def measure(command, folder, environment, servers=(), watch=True, prefix=()):
     errors = Path(folder) / ".stderr"
     os.sync()  # so that nothing is still written to the disk for the command before
     used, living = used_by(servers)
+    machine = used_by_machine()
     with errors.open("wb") as stream:
         begin = time.perf_counter()
         process = subprocess.Popen([*prefix, *words_of(command)], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
@@ -120,6 +129,7 @@ def measure(command, folder, environment, servers=(), watch=True, prefix=()):
         try:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - begin
+            machine = used_by_machine() - machine
             process.returncode = os.waitstatus_to_exitcode(status)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
@@ -131,10 +141,12 @@ def measure(command, folder, environment, servers=(), watch=True, prefix=()):
     if process.returncode != 0:
         lines = [line.strip() for line in errors.read_text(errors="replace").splitlines() if line.strip()]
         raise Failed(" / ".join(lines[:3]) or f"exit code {process.returncode}, without a word")
+    client, server = usage.ru_utime + usage.ru_stime, used_after(servers, living) - used
     return {
         "wall": round(wall, 5),
-        "client_cpu": round(usage.ru_utime + usage.ru_stime, 3),
-        "server_cpu": round(used_after(servers, living) - used, 2),
+        "client_cpu": round(client, 3),
+        "server_cpu": round(server, 2),
+        "foreign_cpu": round(max(0, machine - client - server), 2),
         "peak_own": peak.own,
         "peak_all": peak.all,
     }

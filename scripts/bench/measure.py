@@ -156,7 +156,7 @@ class Bench:
                     one = self.line(name, line, server, target, folder)
                     saved["runs"].append(one)
                     print(f"    {name:9} {number + 1}  {line.key:20} {one['wall']:8.2f} s   processor "
-                          f"{one['client_cpu'] + one['server_cpu']:7.2f} s   {one['peak_own'] / 2**20:5.0f} MiB"
+                          f"{one['client_cpu'] + one['server_cpu']:7.2f} s   {one['peak_own' if line.side == 'pgkeep' else 'peak_all'] / 2**20:5.0f} MiB"
                           + (f"   {one['size'] / 1e6:7.1f} MB" if "size" in one else ""), flush=True)
                 except Failed as failure:
                     saved["error"] = self.without_paths(str(failure))
@@ -261,9 +261,13 @@ def main():
         except BlockingIOError:
             sys.exit("error: another benchmark is running, and would disturb this one\n  fix: wait until it is done")
         for old in cache.glob("work-*"):
+            sockets = old / "sockets"
+            for socket in sockets.read_text().splitlines() if sockets.exists() else []:
+                shutil.rmtree(socket, ignore_errors=True)
             shutil.rmtree(old)
         work = Path(tempfile.mkdtemp(prefix="work-", dir=cache))
         work.chmod(0o711)
+        servers.Server.left_behind = work / "sockets"
         try:
             return measured(options, work)
         except (KeyboardInterrupt, Interrupted):

@@ -115,7 +115,18 @@ def machine(results):
 
 
 def noise(results):
-    """Of each line measured more than once: how far apart its least and its most are."""
+    """Whether the machine was quiet, and how far apart the least and the most of a line are."""
+    # Short runs tell nothing: processor time is counted in hundredths of a second.
+    foreign = [run["foreign_cpu"] / run["wall"] / results["cores"] for database in results["databases"].values()
+               for line in database["lines"].values() for run in line["runs"] if run["wall"] > 1 and "foreign_cpu" in run]
+    out = []
+    if foreign:
+        out = [f"Meanwhile other programs, the system and the host took {median(foreign) * 100:.0f} % of the cores (the median of all runs; at most "
+               f"{max(foreign) * 100:.0f} %)." + (" **The machine was not quiet: take these figures with care.**" if median(foreign) > 0.05 else ""), ""]
+    return out + spread(results)
+
+
+def spread(results):
     spreads = [(max(walls) - min(walls)) / median(walls) for database in results["databases"].values()
                for line in database["lines"].values() for walls in [values(line, "wall")] if len(walls) > 1]
     if not spreads:

@@ -40,6 +40,9 @@ def as_server_user():
 class Server:
     """A running server. It dies with this process: the kernel tells it to stop (`setpriv --pdeathsig`)."""
 
+    # A file of the sockets' folders, by which a later run finds those of one that was killed.
+    left_behind = Path(os.devnull)
+
     def __init__(self, programs, data, settings):
         self.programs, self.data, self.settings = Path(programs), Path(data), settings
         self.process, self.socket = None, None
@@ -50,8 +53,8 @@ class Server:
         self.socket = Path(tempfile.mkdtemp(prefix="pgkeep-bench-", dir="/tmp"))
         if owner:
             os.chown(self.socket, *owner)
-        # Left by a server that was killed: it would be asked whether that one still runs.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        with self.left_behind.open("a", encoding="utf-8") as left:
+            left.write(f"{self.socket}\n")
         command = [*(prefix or ["setpriv"]), "--pdeathsig", "QUIT", str(self.programs / "postgres"), "-D", str(self.data),
                    "-k", str(self.socket), "-c", "listen_addresses="]
         for name, value in self.settings.items():
