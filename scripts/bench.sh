@@ -15,7 +15,7 @@
 #   --out FILE        the results, kept after each run of a command [default: target/bench/results.json]
 #   --docs DIR        where benchmarks.md and its plots go [default: docs; with --quick beside the results]
 #   --resume          goes on with the results of an interrupted run, or adds others to them
-#   --setup           only installs what is needed
+#   --setup           only installs what is needed, and loads the databases
 #
 # The servers are private, over a unix socket only, and end with the script. What was loaded stays in the cache folder
 # (/var/cache/pgkeep-tests/bench for root, otherwise ~/.cache/pgkeep-tests/bench; up to 15 GB, and as much again free while
@@ -96,7 +96,7 @@ while [ $# -gt 0 ]; do
     --peers-all) PEERS=yes PASSED+=(--peers-all) ;;
     --quick) QUICK=yes PASSED+=(--quick) ;;
     --resume) PASSED+=(--resume) ;;
-    --setup) SETUP=yes ;;
+    --setup) PASSED+=(--load-only) SETUP=yes ;;
     -h | --help) usage && exit 0 ;;
     *) die "there is no option $1" "scripts/bench.sh --help" ;;
     esac
@@ -133,12 +133,12 @@ if [ -z "$PGKEEP" ]; then
     step "building pgkeep" build
     PGKEEP=$TARGET/release/pgkeep
 fi
-[ $SETUP = no ] || exit 0
 
 # It is told to clean up when this script is killed. 3: some lines failed, which is in the results too.
 status=0
 setpriv --pdeathsig TERM python3 scripts/bench/measure.py --pgkeep "$PGKEEP" --programs "$PROGRAMS" --generator "$GENERATOR" \
     --cache "$BENCH" --only "$ONLY" --what "$WHAT" --rounds "$ROUNDS" --out "$OUT" ${PASSED[@]+"${PASSED[@]}"} || status=$?
+[ $SETUP = no ] || exit $status
 [ $status != 130 ] || exit 130
 [ $status = 0 ] || [ $status = 3 ] || die "the benchmark broke off (exit code $status)"
 step "writing benchmarks.md and its plots" python3 scripts/bench/render.py "$OUT" "$DOCS"

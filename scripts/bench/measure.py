@@ -39,7 +39,7 @@ def arguments():
     parser.add_argument("--only", default=",".join(DATABASES))
     parser.add_argument("--what", default="dumps,verify,startup")
     parser.add_argument("--rounds", type=int, default=3)
-    for name in ("--quick", "--resume", "--peers-all"):
+    for name in ("--quick", "--resume", "--peers-all", "--load-only"):
         parser.add_argument(name, action="store_true")
     return parser.parse_args()
 
@@ -102,7 +102,6 @@ class Bench:
 
     def database(self, name):
         """Measures everything asked for on one database, in rounds."""
-        scale = DATABASES[name][1] if self.options.quick else 1
         saved = self.results.all["databases"].setdefault(name, {"about": DATABASES[name][0], "lines": {}})
         saved.pop("error", None)
         lines = self.lines()
@@ -111,7 +110,7 @@ class Bench:
         if all(len(self.results.line(name, line)["runs"]) >= self.wanted(self.results.line(name, line)) for line in lines):
             return
         begin = time.monotonic()
-        data, seconds = servers.loaded(name, scale, self.options.programs, self.options.cache, self.options.generator)
+        data, seconds = servers.loaded(name, scale_of(name, self.options), self.options.programs, self.options.cache, self.options.generator)
         if seconds is not None:
             saved["load_seconds"] = round(seconds)
         folder = self.work / name
@@ -269,12 +268,23 @@ def main():
         work.chmod(0o711)
         servers.Server.left_behind = work / "sockets"
         try:
-            return measured(options, work)
+            return load(options) if options.load_only else measured(options, work)
         except (KeyboardInterrupt, Interrupted):
-            print(f"interrupted; what was measured is in {options.out}, and --resume goes on from there", file=sys.stderr)
+            print("interrupted" + ("" if options.load_only else f"; what was measured is in {options.out}, and --resume goes on from there"), file=sys.stderr)
             return 130
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def scale_of(name, options):
+    return DATABASES[name][1] if options.quick else 1
+
+
+def load(options):
+    """Only loads the databases, for a later run."""
+    for name in options.only.split(","):
+        servers.loaded(name, scale_of(name, options), options.programs, options.cache, options.generator)
+    return 0
 
 
 def measured(options, work):
