@@ -8,7 +8,7 @@
 #   --only LIST       of shop, tpch, indexes, events, tables, onetable [default: all]
 #   --what LIST       of dumps, verify, restores, startup [default: dumps,verify,startup]
 #   --restores        restores too
-#   --peers-all       restic and pgBackRest too, from apt
+#   --peers-all       restic and pgBackRest too, from apt (an old pgBackRest may not know PostgreSQL 17: then --pg)
 #   --rounds N        rounds [default: 3]; a line that takes over 30 s is measured in a third of them
 #   --pg DIR          PostgreSQL's programs [default: PostgreSQL 17, unpacked into the cache folder]
 #   --pgkeep FILE     a pgkeep that is built already [default: cargo build --release]

@@ -24,6 +24,17 @@ def middle(database, key, field):
     return median(values) if values else None
 
 
+def share(line, cores):
+    """How much of all cores a measured line and the server for it used: near 1 the processor is what bounds it."""
+    return median((run["client_cpu"] + run["server_cpu"]) / run["wall"] / cores for run in line["runs"])
+
+
+def busy(database, key, cores):
+    """The same of a line that may not have been measured."""
+    line = database["lines"].get(key)
+    return share(line, cores) if line and line["runs"] else None
+
+
 def verdict(measured, limit, at_least=False):
     missed = (limit - measured if at_least else measured - limit) / limit
     return "met" if missed <= 0 else f"**missed by {missed * 100:.{0 if missed >= 0.0095 else 1}f} %**"
@@ -33,8 +44,10 @@ def rows(results):
     """Rows of the table: what, where, limit, measured, verdict."""
     found, databases = [], results["databases"]
 
-    def add(what, where, limit, measured, show, at_least=False, show_limit=None):
+    def add(what, where, limit, measured, show, at_least=False, show_limit=None, used=None):
         shown, said = ("", "not measured") if measured is None else (show(measured), verdict(measured, limit, at_least))
+        if used is not None and "missed" in said:
+            said += f"; cores {used * 100:.0f} % busy"
         found.append((what, where, (show_limit or show)(limit), shown, said))
 
     for what, limits, field, key, other in RATIOS:
@@ -42,12 +55,12 @@ def rows(results):
             database = databases.get(name, {"lines": {}})
             one, two = middle(database, key, field), middle(database, other, field)
             add(what, name, limit, one / two if one and two else None, "{:.2f}".format if field == "wall" else "{:.3f}".format,
-                show_limit="{:.2f}".format)
+                show_limit="{:.2f}".format, used=busy(database, key, results["cores"]) if field == "wall" else None)
     for name, limit in VERIFY.items():
         database = databases.get(name, {"lines": {}})
         wall = middle(database, "verify-gzip", "wall")
         add("`backup verify`, gzip, SQL a second: at least", name, limit, database["sql_bytes"] / 1e6 / wall if wall else None,
-            "{:.0f} MB".format, at_least=True)
+            "{:.0f} MB".format, at_least=True, used=busy(database, "verify-gzip", results["cores"]))
     for name, database in databases.items():
         peaks = [run["peak_own"] for line in database["lines"].values() if line["side"] == "pgkeep" for run in line["runs"]]
         add("most memory of pgkeep in any line", name, PEAK_MIB, max(peaks) / 2**20 if peaks else None, "{:.0f} MiB".format)

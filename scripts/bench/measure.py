@@ -210,7 +210,7 @@ class Bench:
             "STANZA": "bench", "PG1_PATH": str(server.data), "PG1_SOCKET_PATH": str(server.socket), "PG1_USER": "postgres",
             "REPO1_PATH": str(made), "LOCK_PATH": str(made / "lock"), "LOG_PATH": str(made), "LOG_LEVEL_FILE": "off",
             "LOG_LEVEL_STDERR": "error", "LOG_LEVEL_CONSOLE": "off", "PROCESS_MAX": "2", "START_FAST": "y",
-            "ARCHIVE_CHECK": "n"}.items()}
+            "ARCHIVE_CHECK": "n", "CONFIG": "/dev/null", "CONFIG_INCLUDE_PATH": str(made)}.items()}
 
     def startup(self):
         """How long pgkeep takes to say its version, and to list backups."""

@@ -17,10 +17,6 @@ def values(line, field):
     return [run[field] for run in line["runs"] if field in run]
 
 
-def processor(line):
-    return [run["client_cpu"] + run["server_cpu"] for run in line["runs"]]
-
-
 def seconds(value):
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
@@ -57,7 +53,7 @@ def memory(line):
 
 def common(line, cores):
     walls = values(line, "wall")
-    busy = median(used / wall for used, wall in zip(processor(line), walls)) / cores
+    busy = limits.share(line, cores)
     client, server = median(values(line, "client_cpu")), median(values(line, "server_cpu"))
     return [seconds(median(walls)), f"{seconds(min(walls))}–{seconds(max(walls))}", f"{client:.1f} + {server:.1f}", f"{busy * 100:.0f} %", memory(line)]
 
@@ -156,7 +152,8 @@ def document(results):
     if results["quick"]:
         out += ["**A trial on tiny data (`--quick`): these figures mean nothing.**", ""]
     out += ["pgkeep beside other ways to dump, measured by `scripts/bench.sh`, which wrote this page. Run it on your own machine: it needs nothing prepared.", "",
-            "## The limits", "", "What pgkeep set itself. Ratios are of medians, upper limits where nothing else is said.", ""]
+            "## The limits", "", "What pgkeep set itself. Ratios are of medians, upper limits where nothing else is said. Where one is missed while the cores are "
+            "busy, the processor is what bounds it.", ""]
     out += table(["what", "database", "limit", "measured", ""], [list(row) for row in limits.rows(results)])
     out += ["## The machine", "", *machine(results), "## How it is measured", "", *method(results), *noise(results)]
     for name, database in results["databases"].items():
