@@ -121,8 +121,15 @@ def measure(command, folder, environment, servers=(), watch=True, prefix=()):
     machine = used_by_machine()
     with errors.open("wb") as stream:
         begin = time.perf_counter()
-        process = subprocess.Popen([*prefix, *words_of(command)], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True)
+        process = subprocess.Popen(
+            [*prefix, *words_of(command)],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            start_new_session=True,
+        )
         peak = Peak(process.pid)
         if watch:
             peak.start()
@@ -154,8 +161,15 @@ def measure(command, folder, environment, servers=(), watch=True, prefix=()):
 
 def run(command, folder, environment, prefix=()):
     """Runs `command` unmeasured and returns what it printed; raises Failed if it failed."""
-    done = subprocess.run([*prefix, *words_of(command)], cwd=folder, env=environment, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        [*prefix, *words_of(command)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         name = Path(command[0]).name if isinstance(command, list) else command

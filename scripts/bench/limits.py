@@ -54,13 +54,27 @@ def rows(results):
         for name, limit in limits.items():
             database = databases.get(name, {"lines": {}})
             one, two = middle(database, key, field), middle(database, other, field)
-            add(what, name, limit, one / two if one and two else None, "{:.2f}".format if field == "wall" else "{:.3f}".format,
-                show_limit="{:.2f}".format, used=busy(database, key, results["cores"]) if field == "wall" else None)
+            add(
+                what,
+                name,
+                limit,
+                one / two if one and two else None,
+                "{:.2f}".format if field == "wall" else "{:.3f}".format,
+                show_limit="{:.2f}".format,
+                used=busy(database, key, results["cores"]) if field == "wall" else None,
+            )
     for name, limit in VERIFY.items():
         database = databases.get(name, {"lines": {}})
         wall = middle(database, "verify-gzip", "wall")
-        add("`backup verify`, gzip, SQL a second: at least", name, limit, database["sql_bytes"] / 1e6 / wall if wall else None,
-            "{:.0f} MB".format, at_least=True, used=busy(database, "verify-gzip", results["cores"]))
+        add(
+            "`backup verify`, gzip, SQL a second: at least",
+            name,
+            limit,
+            database["sql_bytes"] / 1e6 / wall if wall else None,
+            "{:.0f} MB".format,
+            at_least=True,
+            used=busy(database, "verify-gzip", results["cores"]),
+        )
     for name, database in databases.items():
         peaks = [run["peak_own"] for line in database["lines"].values() if line["side"] == "pgkeep" for run in line["runs"]]
         add("most memory of pgkeep in any line", name, PEAK_MIB, max(peaks) / 2**20 if peaks else None, "{:.0f} MiB".format)

@@ -42,7 +42,11 @@ def processor():
 def describe(work, settings, server_version, pgkeep, generator, peers_all):
     """What the figures depend on. `pgkeep` is the program's path; its folder is not told."""
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.M)) if Path("/etc/os-release").exists() else {}
+    release = (
+        dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.M))
+        if Path("/etc/os-release").exists()
+        else {}
+    )
     peers = {name: version_in(first_line(name, "--version")) for name in ("gzip", "pigz", "zstd")}
     if peers_all:
         peers |= {name: version_in(first_line(name, "version")) for name in ("restic", "pgbackrest")}

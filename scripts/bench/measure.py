@@ -54,8 +54,10 @@ class Results:
             saved = json.loads(self.path.read_text())
             for name in ("format", "program", "postgresql", "quick", "cores", "processor", "settings"):
                 if saved.get(name) != self.all[name]:
-                    sys.exit(f"error: the saved results are of another {name}: {saved.get(name)}, not {self.all[name]}\n"
-                             "  fix: start without --resume, or name another file with --out")
+                    sys.exit(
+                        f"error: the saved results are of another {name}: {saved.get(name)}, not {self.all[name]}\n"
+                        "  fix: start without --resume, or name another file with --out"
+                    )
             self.all["databases"], self.all["startup"] = saved["databases"], saved["startup"]
         self.save()
 
@@ -84,10 +86,14 @@ class Bench:
         self.pgkeep = work / "bin" / "pgkeep"
         shutil.copy(options.pgkeep, self.pgkeep)
         self.pgkeep.chmod(0o755)
-        about = machine.describe(work, self.settings, servers.version_of(options.programs), str(self.pgkeep), options.generator,
-                                 options.peers_all)
-        about |= {"program": hashlib.sha256(self.pgkeep.read_bytes()).hexdigest()[:16], "quick": options.quick,
-                  "slow_seconds": SLOW_SECONDS}
+        about = machine.describe(
+            work, self.settings, servers.version_of(options.programs), str(self.pgkeep), options.generator, options.peers_all
+        )
+        about |= {
+            "program": hashlib.sha256(self.pgkeep.read_bytes()).hexdigest()[:16],
+            "quick": options.quick,
+            "slow_seconds": SLOW_SECONDS,
+        }
         self.results = Results(options.out, about, options.resume)
         self.what = options.what.split(",")
 
@@ -110,7 +116,9 @@ class Bench:
         if all(len(self.results.line(name, line)["runs"]) >= self.wanted(self.results.line(name, line)) for line in lines):
             return
         begin = time.monotonic()
-        data, seconds = servers.loaded(name, scale_of(name, self.options), self.options.programs, self.options.cache, self.options.generator)
+        data, seconds = servers.loaded(
+            name, scale_of(name, self.options), self.options.programs, self.options.cache, self.options.generator
+        )
         if seconds is not None:
             saved["load_seconds"] = round(seconds)
         folder = self.work / name
@@ -134,10 +142,18 @@ class Bench:
         environment = server.environment(name, self.work)
         saved["sql_bytes"] = int(run("pg_dump | wc -c", folder, environment))
         saved["database_bytes"] = int(server.sql("postgres", f"select pg_database_size('{name}')"))
-        saved["settings"] = {row.split("|")[0]: row.split("|")[1] for row in server.sql(
-            name, "select name, current_setting(name) from pg_settings where name in ('shared_buffers', 'fsync', 'work_mem', "
-                  "'max_locks_per_transaction', 'maintenance_work_mem', 'max_wal_size') order by 1").splitlines()}
-        print(f"==> {name}: {saved['sql_bytes'] / 1e6:.0f} MB of SQL, {saved['database_bytes'] / 1e6:.0f} MB in the server", flush=True)
+        saved["settings"] = {
+            row.split("|")[0]: row.split("|")[1]
+            for row in server.sql(
+                name,
+                "select name, current_setting(name) from pg_settings where name in ('shared_buffers', 'fsync', 'work_mem', "
+                "'max_locks_per_transaction', 'maintenance_work_mem', 'max_wal_size') order by 1",
+            ).splitlines()
+        }
+        print(
+            f"==> {name}: {saved['sql_bytes'] / 1e6:.0f} MB of SQL, {saved['database_bytes'] / 1e6:.0f} MB in the server",
+            flush=True,
+        )
         try:
             self.prepare(BY_KEY["pgkeep-gzip"], server.environment(name, self.work), folder)
             run(BY_KEY["pgkeep-gzip"].words(), folder, environment)
@@ -154,9 +170,12 @@ class Bench:
                 try:
                     one = self.line(name, line, server, target, folder)
                     saved["runs"].append(one)
-                    print(f"    {name:9} {number + 1}  {line.key:20} {one['wall']:8.2f} s   processor "
-                          f"{one['client_cpu'] + one['server_cpu']:7.2f} s   {one['peak_own' if line.side == 'pgkeep' else 'peak_all'] / 2**20:5.0f} MiB"
-                          + (f"   {one['size'] / 1e6:7.1f} MB" if "size" in one else ""), flush=True)
+                    print(
+                        f"    {name:9} {number + 1}  {line.key:20} {one['wall']:8.2f} s   processor "
+                        f"{one['client_cpu'] + one['server_cpu']:7.2f} s   {one['peak_own' if line.side == 'pgkeep' else 'peak_all'] / 2**20:5.0f} MiB"
+                        + (f"   {one['size'] / 1e6:7.1f} MB" if "size" in one else ""),
+                        flush=True,
+                    )
                 except Failed as failure:
                     saved["error"] = self.without_paths(str(failure))
                     self.failures.append(f"{name}: {line.command}: {saved['error']}")
@@ -205,12 +224,31 @@ class Bench:
         """The environment that restic and pgBackRest need."""
         made = folder / line.makes
         if line.key == "restic":
-            return {"RESTIC_REPOSITORY": str(made), "RESTIC_PASSWORD": "benchmark", "RESTIC_CACHE_DIR": str(folder / ".restic-cache")}
-        return {f"PGBACKREST_{name}": value for name, value in {
-            "STANZA": "bench", "PG1_PATH": str(server.data), "PG1_SOCKET_PATH": str(server.socket), "PG1_USER": "postgres",
-            "REPO1_PATH": str(made), "LOCK_PATH": str(made / "lock"), "LOG_PATH": str(made), "LOG_LEVEL_FILE": "off",
-            "LOG_LEVEL_STDERR": "error", "LOG_LEVEL_CONSOLE": "off", "PROCESS_MAX": "2", "START_FAST": "y",
-            "ARCHIVE_CHECK": "n", "CONFIG": "/dev/null", "CONFIG_INCLUDE_PATH": str(made)}.items()}
+            return {
+                "RESTIC_REPOSITORY": str(made),
+                "RESTIC_PASSWORD": "benchmark",
+                "RESTIC_CACHE_DIR": str(folder / ".restic-cache"),
+            }
+        return {
+            f"PGBACKREST_{name}": value
+            for name, value in {
+                "STANZA": "bench",
+                "PG1_PATH": str(server.data),
+                "PG1_SOCKET_PATH": str(server.socket),
+                "PG1_USER": "postgres",
+                "REPO1_PATH": str(made),
+                "LOCK_PATH": str(made / "lock"),
+                "LOG_PATH": str(made),
+                "LOG_LEVEL_FILE": "off",
+                "LOG_LEVEL_STDERR": "error",
+                "LOG_LEVEL_CONSOLE": "off",
+                "PROCESS_MAX": "2",
+                "START_FAST": "y",
+                "ARCHIVE_CHECK": "n",
+                "CONFIG": "/dev/null",
+                "CONFIG_INCLUDE_PATH": str(made),
+            }.items()
+        }
 
     def startup(self):
         """How long pgkeep takes to say its version, and to list backups."""
@@ -232,10 +270,15 @@ class Bench:
                 print(f"==> startup: taking {backups} small backups", flush=True)
                 for _ in range(backups):
                     run("pgkeep backup now -q --to ./backups", folder, environment)
-                for key, command in (("version", ["pgkeep", "--version"]), ("list", ["pgkeep", "backup", "list", "--at", "./backups"])):
+                for key, command in (
+                    ("version", ["pgkeep", "--version"]),
+                    ("list", ["pgkeep", "backup", "list", "--at", "./backups"]),
+                ):
                     runs = [measure(command, folder, environment, watch=False) for _ in range(STARTS + 1)][1:]
                     done[key] = {"command": " ".join(command), "runs": runs}
-                    print(f"    startup    {key:22} {sorted(one['wall'] for one in runs)[STARTS // 2] * 1000:8.1f} ms", flush=True)
+                    print(
+                        f"    startup    {key:22} {sorted(one['wall'] for one in runs)[STARTS // 2] * 1000:8.1f} ms", flush=True
+                    )
         except Failed as failure:
             done["error"] = self.without_paths(str(failure))
             self.failures.append(f"startup: {done['error']}")
@@ -270,7 +313,11 @@ def main():
         try:
             return load(options) if options.load_only else measured(options, work)
         except (KeyboardInterrupt, Interrupted):
-            print("interrupted" + ("" if options.load_only else f"; what was measured is in {options.out}, and --resume goes on from there"), file=sys.stderr)
+            print(
+                "interrupted"
+                + ("" if options.load_only else f"; what was measured is in {options.out}, and --resume goes on from there"),
+                file=sys.stderr,
+            )
             return 130
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -37,10 +37,14 @@ def bars(top, title, rows, base=None):
     for name, side, value, least, most, label in rows:
         middle = y + ROW / 2
         drawn.append(text(LEFT - 8, middle + 4, name, "name", "end"))
-        drawn.append(f'<rect x="{LEFT}" y="{middle - BAR / 2:.1f}" width="{max(value * scale, 1):.1f}" height="{BAR}" class="{side}"/>')
+        drawn.append(
+            f'<rect x="{LEFT}" y="{middle - BAR / 2:.1f}" width="{max(value * scale, 1):.1f}" height="{BAR}" class="{side}"/>'
+        )
         if most > least:
             from_x, to_x = LEFT + least * scale, LEFT + most * scale
-            drawn.append(f'<path d="M{from_x:.1f} {middle - 4:.1f}v8M{from_x:.1f} {middle:.1f}H{to_x:.1f}M{to_x:.1f} {middle - 4:.1f}v8" class="spread"/>')
+            drawn.append(
+                f'<path d="M{from_x:.1f} {middle - 4:.1f}v8M{from_x:.1f} {middle:.1f}H{to_x:.1f}M{to_x:.1f} {middle - 4:.1f}v8" class="spread"/>'
+            )
         drawn.append(text(LEFT + max(value, most) * scale + 8, middle + 4, label))
         y += ROW
     if base:
@@ -54,9 +58,22 @@ def chart(title, panels):
     for panel in panels:
         part, y = bars(y, *panel)
         drawn += part
-    legend = [text(0, 18, title, "title"), f'<rect x="{WIDTH - 190}" y="7" width="12" height="12" class="pgkeep"/>', text(WIDTH - 172, 18, "pgkeep"),
-              f'<rect x="{WIDTH - 100}" y="7" width="12" height="12" class="peer"/>', text(WIDTH - 82, 18, "others")]
+    legend = [
+        text(0, 18, title, "title"),
+        f'<rect x="{WIDTH - 190}" y="7" width="12" height="12" class="pgkeep"/>',
+        text(WIDTH - 172, 18, "pgkeep"),
+        f'<rect x="{WIDTH - 100}" y="7" width="12" height="12" class="peer"/>',
+        text(WIDTH - 82, 18, "others"),
+    ]
     names = ", ".join(row[0] + " " + row[5] for row in panels[0][1])
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {WIDTH + 16} {y:.0f}" width="{WIDTH + 16}" height="{y:.0f}" role="img" '
-        f'aria-label="{escape(title)}: {escape(names)}">', f"<style>{STYLE}</style>", *legend, *drawn, "</svg>", ""])
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {WIDTH + 16} {y:.0f}" width="{WIDTH + 16}" height="{y:.0f}" role="img" '
+            f'aria-label="{escape(title)}: {escape(names)}">',
+            f"<style>{STYLE}</style>",
+            *legend,
+            *drawn,
+            "</svg>",
+            "",
+        ]
+    )

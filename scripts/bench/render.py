@@ -9,8 +9,14 @@ from statistics import median
 import limits
 import plot
 
-TITLES = {"shop": "The shop", "tpch": "TPC-H", "indexes": "Mostly indexes", "events": "Wide events", "tables": "Ten thousand tables",
-          "onetable": "One table"}
+TITLES = {
+    "shop": "The shop",
+    "tpch": "TPC-H",
+    "indexes": "Mostly indexes",
+    "events": "Wide events",
+    "tables": "Ten thousand tables",
+    "onetable": "One table",
+}
 
 
 def values(line, field):
@@ -55,7 +61,13 @@ def common(line, cores):
     walls = values(line, "wall")
     busy = limits.share(line, cores)
     client, server = median(values(line, "client_cpu")), median(values(line, "server_cpu"))
-    return [seconds(median(walls)), f"{seconds(min(walls))}–{seconds(max(walls))}", f"{client:.1f} + {server:.1f}", f"{busy * 100:.0f} %", memory(line)]
+    return [
+        seconds(median(walls)),
+        f"{seconds(min(walls))}–{seconds(max(walls))}",
+        f"{client:.1f} + {server:.1f}",
+        f"{busy * 100:.0f} %",
+        memory(line),
+    ]
 
 
 def dumps(database, cores):
@@ -65,9 +77,21 @@ def dumps(database, cores):
     for line in measured:
         size = median(values(line, "size")) if values(line, "size") else None
         wall, *rest = common(line, cores)
-        rows.append([name_of(line), wall, f"{median(values(line, 'wall')) / base:.2f}" if base else "", *rest, megabytes(size) if size else "",
-                     f"{size / gzip:.3f}" if size and gzip else "", str(len(line["runs"]))])
-    return table(["", "wall s", "to `pg_dump`", "least–most", "processor s", "busy", "memory MiB", "stored MB", "to `gzip -6`", "rounds"], rows)
+        rows.append(
+            [
+                name_of(line),
+                wall,
+                f"{median(values(line, 'wall')) / base:.2f}" if base else "",
+                *rest,
+                megabytes(size) if size else "",
+                f"{size / gzip:.3f}" if size and gzip else "",
+                str(len(line["runs"])),
+            ]
+        )
+    return table(
+        ["", "wall s", "to `pg_dump`", "least–most", "processor s", "busy", "memory MiB", "stored MB", "to `gzip -6`", "rounds"],
+        rows,
+    )
 
 
 def others(database, what, cores):
@@ -75,7 +99,15 @@ def others(database, what, cores):
     rows = []
     for line in of_kind(database, what)[0]:
         wall, *rest = common(line, cores)
-        rows.append([name_of(line), wall, f"{database['sql_bytes'] / 1e6 / median(values(line, 'wall')):.0f}", *rest, str(len(line["runs"]))])
+        rows.append(
+            [
+                name_of(line),
+                wall,
+                f"{database['sql_bytes'] / 1e6 / median(values(line, 'wall')):.0f}",
+                *rest,
+                str(len(line["runs"])),
+            ]
+        )
     return table(["", "wall s", "MB of SQL a s", "least–most", "processor s", "busy", "memory MiB", "rounds"], rows)
 
 
@@ -106,36 +138,58 @@ def machine(results):
     return [
         f"- {results['processor']}, {results['cores']} cores, {memory_gib} of memory; {results['system']}, {results['kernel']}; files on {results['filesystem']}.",
         f"- PostgreSQL {results['postgresql']} on the same machine, over a unix socket, with its default settings but for {settings}.",
-        f"- {results['pgkeep']}; " + ", ".join(f"{name} {version or 'of unknown version'}" for name, version in results["peers"].items()) + ".",
-        f"- {results['date']}.", ""]
+        f"- {results['pgkeep']}; "
+        + ", ".join(f"{name} {version or 'of unknown version'}" for name, version in results["peers"].items())
+        + ".",
+        f"- {results['date']}.",
+        "",
+    ]
 
 
 def noise(results):
     """Whether the machine was quiet, and how far apart the least and the most of a line are."""
     # Short runs tell nothing: processor time is counted in hundredths of a second.
-    foreign = [run["foreign_cpu"] / run["wall"] / results["cores"] for database in results["databases"].values()
-               for line in database["lines"].values() for run in line["runs"] if run["wall"] > 1 and "foreign_cpu" in run]
+    foreign = [
+        run["foreign_cpu"] / run["wall"] / results["cores"]
+        for database in results["databases"].values()
+        for line in database["lines"].values()
+        for run in line["runs"]
+        if run["wall"] > 1 and "foreign_cpu" in run
+    ]
     out = []
     if foreign:
-        out = [f"Meanwhile other programs, the system and the host took {median(foreign) * 100:.0f} % of the cores (the median of all runs; at most "
-               f"{max(foreign) * 100:.0f} %)." + (" **The machine was not quiet: take these figures with care.**" if median(foreign) > 0.05 else ""), ""]
+        out = [
+            f"Meanwhile other programs, the system and the host took {median(foreign) * 100:.0f} % of the cores (the median of all runs; at most "
+            f"{max(foreign) * 100:.0f} %)."
+            + (" **The machine was not quiet: take these figures with care.**" if median(foreign) > 0.05 else ""),
+            "",
+        ]
     return out + spread(results)
 
 
 def spread(results):
-    spreads = [(max(walls) - min(walls)) / median(walls) for database in results["databases"].values()
-               for line in database["lines"].values() for walls in [values(line, "wall")] if len(walls) > 1]
+    spreads = [
+        (max(walls) - min(walls)) / median(walls)
+        for database in results["databases"].values()
+        for line in database["lines"].values()
+        for walls in [values(line, "wall")]
+        if len(walls) > 1
+    ]
     if not spreads:
         return ["Each line was measured once: nothing is known about how much it varies.", ""]
-    return [f"Between the quickest and the slowest run of a line lie {median(spreads) * 100:.0f} % of its median (the median of all lines; at most "
-            f"{max(spreads) * 100:.0f} %). A smaller difference between two lines says nothing.", ""]
+    return [
+        f"Between the quickest and the slowest run of a line lie {median(spreads) * 100:.0f} % of its median (the median of all lines; at most "
+        f"{max(spreads) * 100:.0f} %). A smaller difference between two lines says nothing.",
+        "",
+    ]
 
 
 def method(results):
     return [
         "`scripts/bench.sh` loads the databases, starts a private server for each, and runs every command in turn, round after round, so that "
         "a slow minute of the machine meets all of them. One `pg_dump` and one `pgkeep backup now` come before, unmeasured: everything is "
-        f"read from memory. A command that takes over {results['slow_seconds']} s is measured in fewer rounds, as the tables say. Figures are medians.", "",
+        f"read from memory. A command that takes over {results['slow_seconds']} s is measured in fewer rounds, as the tables say. Figures are medians.",
+        "",
         "- *processor s* is user and system time: of the command with all its processes, plus that of the server for it.",
         "- *busy* is how much of all cores that is. Near 100 % the processor is what limits; more cores would help those that can use them.",
         "- *memory* is the most that was resident at any time: of pgkeep alone, and in parentheses with pg_dump and what else it starts; of others all their "
@@ -144,16 +198,24 @@ def method(results):
         "- pgkeep reads back, checks and syncs to the disk what it wrote before it says that a backup exists. A pipe into a file does none of that; "
         "`pg_dump -Fc` and `-Fd` sync.",
         "- `zstd` alone packs with one thread, `zstd -T0` and `pigz` with all cores. All have their default levels.",
-        "- The server does not sync (`fsync = off`), which matters to restores only.", ""]
+        "- The server does not sync (`fsync = off`), which matters to restores only.",
+        "",
+    ]
 
 
 def document(results):
     out = ["# Benchmarks", ""]
     if results["quick"]:
         out += ["**A trial on tiny data (`--quick`): these figures mean nothing.**", ""]
-    out += ["pgkeep beside other ways to dump, measured by `scripts/bench.sh`, which wrote this page. Run it on your own machine: it needs nothing prepared.", "",
-            "## The limits", "", "What pgkeep set itself. Ratios are of medians, upper limits where nothing else is said. Where one is missed while the cores are "
-            "busy, the processor is what bounds it.", ""]
+    out += [
+        "pgkeep beside other ways to dump, measured by `scripts/bench.sh`, which wrote this page. Run it on your own machine: it needs nothing prepared.",
+        "",
+        "## The limits",
+        "",
+        "What pgkeep set itself. Ratios are of medians, upper limits where nothing else is said. Where one is missed while the cores are "
+        "busy, the processor is what bounds it.",
+        "",
+    ]
     out += table(["what", "database", "limit", "measured", ""], [list(row) for row in limits.rows(results)])
     out += ["## The machine", "", *machine(results), "## How it is measured", "", *method(results), *noise(results)]
     for name, database in results["databases"].items():
@@ -162,7 +224,11 @@ def document(results):
             out[-1] += f" {megabytes(database['sql_bytes'])} MB of SQL, {megabytes(database['database_bytes'])} MB in the server."
         out.append("")
         if of_kind(database, "dumps")[0]:
-            out += [f"![{TITLES[name]}: seconds and stored bytes of each command](benchmarks-{name}.svg)", "", *dumps(database, results["cores"])]
+            out += [
+                f"![{TITLES[name]}: seconds and stored bytes of each command](benchmarks-{name}.svg)",
+                "",
+                *dumps(database, results["cores"]),
+            ]
         for what, title in (("verify", "Verifying"), ("restores", "Restoring")):
             if of_kind(database, what)[0]:
                 out += [f"### {title}", "", *others(database, what, results["cores"])]

@@ -1,6 +1,5 @@
 """PostgreSQL servers of the benchmark's own: private, over a unix socket only, gone when the benchmark is."""
 
-import grp
 import hashlib
 import os
 import pwd
@@ -17,9 +16,16 @@ from commands import Failed, run
 HERE = Path(__file__).resolve().parent
 # Everything else is as PostgreSQL has it. Locks: pg_dump locks each of ten thousand tables in one transaction.
 SETTINGS = {"fsync": "off", "max_locks_per_transaction": "1024", "timezone": "UTC"}
-# Only while data is loaded: quicker, and with less to write.
-LOADING = {"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "8GB", "maintenance_work_mem": "512MB",
-           "synchronous_commit": "off", "autovacuum": "off"}
+# Only while data is loaded: quicker, and with less of a log, which stays in the folder.
+LOADING = {
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "maintenance_work_mem": "512MB",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
 START_SECONDS = 120
 
 
@@ -32,8 +38,7 @@ def as_server_user():
             user = pwd.getpwnam(name)
         except KeyError:
             continue
-        group = grp.getgrgid(user.pw_gid).gr_gid
-        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={group}", "--clear-groups"], (user.pw_uid, group)
+        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"], (user.pw_uid, user.pw_gid)
     sys.exit("error: PostgreSQL does not run as root, and there is no user postgres or nobody\n  fix: run this as another user")
 
 
@@ -55,14 +60,25 @@ class Server:
             os.chown(self.socket, *owner)
         with self.left_behind.open("a", encoding="utf-8") as left:
             left.write(f"{self.socket}\n")
-        command = [*(prefix or ["setpriv"]), "--pdeathsig", "QUIT", str(self.programs / "postgres"), "-D", str(self.data),
-                   "-k", str(self.socket), "-c", "listen_addresses="]
+        command = [
+            *(prefix or ["setpriv"]),
+            "--pdeathsig",
+            "QUIT",
+            str(self.programs / "postgres"),
+            "-D",
+            str(self.data),
+            "-k",
+            str(self.socket),
+            "-c",
+            "listen_addresses=",
+        ]
         for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         try:
             with (self.socket / "log").open("wb") as log:
-                self.process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                start_new_session=True)
+                self.process = subprocess.Popen(
+                    command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
             self.wait_until_ready()
         except BaseException:
             self.__exit__(None, None, None)
@@ -99,15 +115,23 @@ class Server:
         """The environment in which a client finds `database` here, and nothing of this user's own."""
         return {
             "PATH": f"{home}/bin:{self.programs}:{os.environ['PATH']}",
-            "PGHOST": str(self.socket), "PGUSER": "postgres", "PGDATABASE": database,
+            "PGHOST": str(self.socket),
+            "PGUSER": "postgres",
+            "PGDATABASE": database,
             "DATABASE_URL": f"host={self.socket} user=postgres dbname={database}",
-            "PGKEEP_BIN_DIR": str(self.programs), "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC",
+            "PGKEEP_BIN_DIR": str(self.programs),
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
         }
 
     def sql(self, database, text):
         """Runs one statement and returns what it answers."""
-        return run([str(self.programs / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text], "/",
-                   self.environment(database, "/")).strip()
+        return run(
+            [str(self.programs / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text],
+            "/",
+            self.environment(database, "/"),
+        ).strip()
 
 
 def version_of(programs):
@@ -120,8 +144,24 @@ def make_cluster(programs, data):
     data.mkdir(parents=True, mode=0o700)
     if owner:
         os.chown(data, *owner)
-    run([str(Path(programs) / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-         "--no-sync"], "/", {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}, prefix)
+    run(
+        [
+            str(Path(programs) / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ],
+        "/",
+        {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        prefix,
+    )
 
 
 def loaded(name, scale, programs, cache, generator):
@@ -146,8 +186,23 @@ def loaded(name, scale, programs, cache, generator):
     make_cluster(programs, work)
     with Server(programs, work, {**SETTINGS, **LOADING}) as server:
         server.sql("postgres", f"create database {name}")
-        run([str(Path(programs) / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", f"scale={scale}", "-o", "/dev/null",
-             "-f", str(script)], source, server.environment(name, "/"))
+        run(
+            [
+                str(Path(programs) / "psql"),
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-v",
+                f"scale={scale}",
+                "-o",
+                "/dev/null",
+                "-f",
+                str(script),
+            ],
+            source,
+            server.environment(name, "/"),
+        )
         # Now, so that no later reader has to mark rows as seen and no autovacuum comes in between.
         server.sql(name, "vacuum (freeze, analyze)")
         server.sql(name, "checkpoint")
