@@ -2,7 +2,7 @@
 
 from html import escape
 
-WIDTH, LEFT, RIGHT, ROW, BAR = 860, 330, 170, 26, 16
+WIDTH, LEFT, RIGHT, ROW, BAR = 890, 352, 170, 26, 16
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; fill: #24292f }
 .title { font-weight: 600; font-size: 15px }
