@@ -134,10 +134,12 @@ def drawing(title, database):
 
 def machine(results):
     memory_gib = f"{results['memory_bytes'] / 2**30:.0f} GiB" if results["memory_bytes"] else "unknown"
+    buffers = next((each["settings"]["shared_buffers"] for each in results["databases"].values() if "settings" in each), None)
+    default = f"its default settings (`shared_buffers = {buffers}`)" if buffers else "its default settings"
     settings = ", ".join(f"`{name} = {value}`" for name, value in results["settings"].items())
     return [
         f"- {results['processor']}, {results['cores']} cores, {memory_gib} of memory; {results['system']}, {results['kernel']}; files on {results['filesystem']}.",
-        f"- PostgreSQL {results['postgresql']} on the same machine, over a unix socket, with its default settings but for {settings}.",
+        f"- PostgreSQL {results['postgresql']} on the same machine, over a unix socket, with {default} but for {settings}.",
         f"- {results['pgkeep']}; "
         + ", ".join(f"{name} {version or 'of unknown version'}" for name, version in results["peers"].items())
         + ".",
