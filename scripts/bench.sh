@@ -17,9 +17,9 @@
 #   --resume          goes on with the results of an interrupted run, or adds others to them
 #   --setup           only installs what is needed, and loads the databases
 #
-# The servers are private, over a unix socket only, and end with the script. What was loaded stays in the cache folder
-# (/var/cache/pgkeep-tests/bench for root, otherwise ~/.cache/pgkeep-tests/bench; up to 15 GB, and as much again free while
-# it runs). The databases are loaded once, which takes about ten minutes for all. Let nothing else run meanwhile.
+# The servers are private, over a unix socket only, and end with the script. The databases are loaded once, in about five
+# minutes for all, and stay in the cache folder (/var/cache/pgkeep-tests/bench for root, otherwise
+# ~/.cache/pgkeep-tests/bench): 9 GB, and another 6 GB while it runs. Let nothing else run meanwhile.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
