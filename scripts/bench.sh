@@ -19,7 +19,7 @@
 #
 # The servers are private, over a unix socket only, and end with the script. The databases are loaded once, in about five
 # minutes for all, and stay in the cache folder (/var/cache/pgkeep-tests/bench for root, otherwise
-# ~/.cache/pgkeep-tests/bench): 9 GB, and another 6 GB while it runs. Let nothing else run meanwhile.
+# ~/.cache/pgkeep-tests/bench): 9 GB, and another 6 GB while it runs. Linux only. Let nothing else run meanwhile.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
