@@ -5,7 +5,7 @@
 mod data;
 
 use criterion::{Criterion, Throughput};
-use pgkeep::archive::{MEMBER_BYTES, MOST_THREADS, Member, Packer, Unpacking, unpack_member};
+use pgkeep::archive::{MEMBER_BYTES, MOST_THREADS, Member, Members, Packer, Unpacking, unpack_member};
 use pgkeep::cancel::Cancel;
 use pgkeep::config::Compression;
 use pgkeep::destination::{Destination, Folder, Key};
@@ -54,7 +54,7 @@ fn main() {
 
 struct Archive {
     folder: tempfile::TempDir,
-    members: Vec<Member>,
+    members: Members,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -67,7 +67,7 @@ impl Archive {
             |(stored, sql_bytes): &(Vec<u8>, u64)| Member { sql_bytes: *sql_bytes, stored_bytes: stored.len() as u64 };
         let members: Vec<Member> = packed.iter().map(member).collect();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        Self { folder, members: members.repeat(COPIES), runtime }
+        Self { folder, members: members.repeat(COPIES).into_iter().collect(), runtime }
     }
 
     fn unpack(&self, compression: Compression) {

@@ -6,13 +6,13 @@ use std::fmt::Write;
 const DUMP_BYTES: usize = 8 << 20;
 
 /// A dump of one table and what its rows look like.
-pub struct Dump {
-    pub shape: &'static str,
-    pub sql: Vec<u8>,
+pub(crate) struct Dump {
+    pub(crate) shape: &'static str,
+    pub(crate) sql: Vec<u8>,
 }
 
 /// One dump of each shape.
-pub fn dumps() -> Vec<Dump> {
+pub(crate) fn dumps() -> Vec<Dump> {
     vec![
         dump("order lines", "id, orders, part, quantity, price, discount, shipped, mode, comment", order_line),
         dump("json events", "id, at, payload", event),

@@ -13,7 +13,7 @@ pub const MEMBER_BYTES: usize = 2 << 20;
 pub const LARGEST_MEMBER: u64 = 4 * MEMBER_BYTES as u64;
 
 /// What zstd's default level does otherwise here: one table of hashes, over seven bytes each, instead of two. Of rows of a
-/// dump this makes slightly less than level 3 itself in three quarters of its time (docs/codecs.md). Other levels are
+/// dump this makes as little as level 3 itself in three quarters of its time (docs/codecs.md). Other levels are
 /// zstd's own; the frames are standard ones in any case.
 const FOR_ROWS: [CParameter; 3] =
     [CParameter::Strategy(Strategy::ZSTD_fast), CParameter::HashLog(16), CParameter::MinMatch(7)];

@@ -50,6 +50,9 @@ pub struct Unpacked {
     pub broken: Vec<Broken>,
 }
 
+/// A member's size by the index, and its SQL or why there is none.
+type Outcome = (u64, Result<Vec<u8>>);
+
 struct Batch {
     bytes: Bytes,
     members: Vec<Member>,
@@ -134,36 +137,43 @@ fn unpack(
         let broken =
             consumer.join().map_err(|_| Error::new(ErrorKind::Failed, "the consumer of the archive panicked"))?;
         // Where both failed, the consumer was first.
-        let broken = broken?;
-        Ok(Unpacked { sha256: fed?, broken })
+        let (broken, drained) = broken?;
+        let (sha256, fed) = fed?;
+        if drained != fed {
+            let message = "a part of the archive was lost while it was unpacked";
+            return Err(Error::new(ErrorKind::Failed, message).hint("this is a fault of pgkeep's: please report it"));
+        }
+        Ok(Unpacked { sha256, broken })
     })
 }
 
 fn feed(
     mut batches: mpsc::Receiver<Batch>,
-    mut feeder: Feeder<(Bytes, u64), (u64, Result<Vec<u8>>)>,
+    mut feeder: Feeder<(Bytes, u64), Outcome>,
     progress: &Progress,
-) -> Result<String> {
+) -> Result<(String, u64)> {
     let mut digest = Sha256::new();
+    let mut fed = 0;
     while let Some(Batch { bytes, members }) = batches.blocking_recv() {
         let mut at = 0;
         for member in members {
             let end = at + member.stored_bytes as usize;
             feeder.feed((bytes.slice(at..end), member.sql_bytes))?;
             at = end;
+            fed += member.sql_bytes;
         }
         digest.update(&bytes);
         progress.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
-    Ok(hex::encode(digest.finalize()))
+    Ok((hex::encode(digest.finalize()), fed))
 }
 
 fn drain(
-    results: Results<(u64, Result<Vec<u8>>)>,
+    results: Results<Outcome>,
     recycle: &Sender<Vec<u8>>,
     progress: &Progress,
     mut consume: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<Vec<Broken>> {
+) -> Result<(Vec<Broken>, u64)> {
     let mut broken = Vec::new();
     let mut at = 0;
     for (sql_bytes, sql) in results {
@@ -180,5 +190,5 @@ fn drain(
             Err(error) => broken.push(Broken { sql: range, why: error.to_string() }),
         }
     }
-    Ok(broken)
+    Ok((broken, at))
 }

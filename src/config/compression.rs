@@ -31,7 +31,8 @@ impl Codec {
         }
     }
 
-    /// The level when none is named: as small as `gzip -6` at two to three times its speed, and zstd's own default.
+    /// The level when none is named: as small as `gzip -6` at two to three times its speed, and the number of
+    /// zstd's own default, tuned for rows (docs/codecs.md).
     pub fn default_level(self) -> u8 {
         match self {
             Self::Gzip => 5,

@@ -39,7 +39,7 @@ impl Dump<'_> {
     pub(super) async fn run(self, copies: &mut Copies) -> Result<Data> {
         let parallel = match self.jobs {
             0 | 1 => None,
-            jobs => Some(Parallel::begin(&self.dumper, self.version, jobs).await?),
+            jobs => Some(Box::pin(Parallel::begin(&self.dumper, self.version, jobs)).await?),
         };
         // A guess at the compressed size only plans uploads.
         let expected = parallel.as_ref().map_or_else(|| vec![self.expected], Parallel::expected);
@@ -59,7 +59,7 @@ impl Dump<'_> {
             names.push(name);
         }
         let dumped = match (parallel, uploads.first_mut()) {
-            (Some(parallel), _) => parallel.run(&self.dumper, &mut uploads).await,
+            (Some(parallel), _) => Box::pin(parallel.run(&self.dumper, &mut uploads)).await,
             (None, Some(upload)) => {
                 let dumped = self.dumper.pg_dump(async |chunk| upload.write(&chunk).await).await;
                 dumped.map(|packed| vec![packed])

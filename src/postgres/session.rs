@@ -36,10 +36,8 @@ impl Session {
         let pipes = Some(Pipes { input, output: BufReader::with_capacity(64 << 10, output) });
         let mut session = Self { client: client.clone(), running: Some(running), pipes, marker };
         // Names from the server end up in statements: psql shall run no command of its own for what they hold.
-        let restrict = match client.programs().version.supports_restrict() {
-            true => format!("\\restrict {}\n", random_hex(16)?),
-            false => String::new(),
-        };
+        let knows = client.programs().version.supports_restrict();
+        let restrict = if knows { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
         session.ask(&format!("{SESSION}{restrict}"), cancel).await?;
         Ok(session)
     }

@@ -147,7 +147,9 @@ impl Snapshot {
         let mut tables: Vec<SourceTable> =
             lines(&answer).map(serde_json::from_str).collect::<Result<_, _>>().map_err(unreadable)?;
         if version < RANGES_SINCE {
-            tables.iter_mut().for_each(|table| table.splittable = false);
+            for table in &mut tables {
+                table.splittable = false;
+            }
         }
         let answer = session
             .ask(

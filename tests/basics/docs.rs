@@ -126,6 +126,7 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/scheduling.md",
         "windows-task/README.md",
         "docs/adopting.md",
+        "docs/codecs.md",
     ] {
         let text = read(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

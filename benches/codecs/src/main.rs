@@ -125,7 +125,9 @@ fn candidates() -> Fallible<Vec<Candidate>> {
         });
         all.push(Candidate { name: format!("zlib-ng {level}"), pack });
     }
-    for (level, of) in [(0, isal::CompressionLevel::Zero), (1, isal::CompressionLevel::One), (3, isal::CompressionLevel::Three)] {
+    for (level, of) in
+        [(0, isal::CompressionLevel::Zero), (1, isal::CompressionLevel::One), (3, isal::CompressionLevel::Three)]
+    {
         let mut buffer = room();
         let pack: Pack = Box::new(move |sql| Ok(isal::compress_into(sql, &mut buffer, of, isal::Codec::Gzip)?));
         all.push(Candidate { name: format!("ISA-L {level}"), pack });
@@ -133,6 +135,9 @@ fn candidates() -> Fallible<Vec<Candidate>> {
     for level in (-3..=9).filter(|&level| level != 0) {
         all.push(Candidate { name: format!("zstd {level}"), pack: zstd_with(&format!("level={level}"))? });
     }
+    // As in src/archive/codec.rs.
+    let tuned = zstd_with("level=3,strategy=1,hashLog=16,minMatch=7")?;
+    all.push(Candidate { name: "zstd 3, tuned for rows".to_owned(), pack: tuned });
     Ok(all)
 }
 

@@ -35,7 +35,7 @@ const SHARED_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// One of the streams that make up the dump.
 enum Stream {
     PgDump(Box<Started>),
-    Rows(Session),
+    Rows(Box<Session>),
 }
 
 /// A parallel dump that is ready to begin: every session has its locks, and sees the same moment.
@@ -85,7 +85,7 @@ impl Parallel {
             dumper.start_pg_dump(wait, args(&["post-data"])),
         )?;
         let mut streams = vec![Stream::PgDump(Box::new(first))];
-        streams.extend(sessions.into_iter().map(Stream::Rows));
+        streams.extend(sessions.into_iter().map(|session| Stream::Rows(Box::new(session))));
         streams.push(Stream::PgDump(Box::new(last)));
         Ok(Self { snapshot, plan, streams })
     }

@@ -214,7 +214,7 @@ mod tests {
                 .map(|(n, kilobytes)| SourceTable { splittable, ..table(&format!("t{n}"), kilobytes << 10) })
                 .collect();
             let plan = plan(&tables, 0, "UTF8", jobs);
-            prop_assert!(plan.sessions <= jobs && (plan.sessions > 0) == !plan.pieces.is_empty());
+            prop_assert!(plan.sessions <= jobs && (plan.sessions > 0) != plan.pieces.is_empty());
             prop_assert!(plan.pieces.windows(2).all(|pair| pair[0].bytes >= pair[1].bytes));
             prop_assert_eq!(plan.bytes + plan.rest_bytes, tables.iter().map(|table| table.bytes).sum::<u64>());
             for taken in &plan.tables {

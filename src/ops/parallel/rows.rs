@@ -44,18 +44,15 @@ impl Rows {
             self.own.clear();
             return Ok(());
         };
-        match next {
-            Some(piece) => {
-                input.write_all(piece.command().as_bytes())?;
-                input.flush()?;
-                self.own = piece.header().into_bytes();
-                // The end of the header's line stands before the rows.
-                self.last = Some(*b"   \n");
-            }
-            None => {
-                self.session = None;
-                self.own = TAIL.as_bytes().to_vec();
-            }
+        if let Some(piece) = next {
+            input.write_all(piece.command().as_bytes())?;
+            input.flush()?;
+            self.own = piece.header().into_bytes();
+            // The end of the header's line stands before the rows.
+            self.last = Some(*b"   \n");
+        } else {
+            self.session = None;
+            self.own = TAIL.as_bytes().to_vec();
         }
         Ok(())
     }
