@@ -173,7 +173,9 @@ else
     if [ "$WHAT" = stream ]; then
         # A loop that starts a process a GiB.
         FILES=$(printf "'$WORK/repeated.sql' %.0s" $(seq 16))
-        REPEATED="i=0; while [ \$i -lt $COUNT ]; do cat $FILES || exit 1; i=\$((i + 1)); done; printf '\\\\\\\\.\\n\\n\\n'"
+        REPEATED="i=0; while [ \$i -lt $COUNT ]; do cat $FILES || exit 1; i=\$((i + 1)); done"
+        { printf '%s\n\n\n' '\.'; cat tail.sql; } >end.sql
+        mv end.sql tail.sql
     fi
     cat >fake/pg_dump <<SH
 #!/bin/sh

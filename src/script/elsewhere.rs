@@ -72,8 +72,7 @@ COMMENT ON DATABASE shop IS 'x';\n\n\nSET default_tablespace = fast;\n\n\
         let clean = scan(&kept, false);
         assert!(clean.complete && clean.violations.is_empty(), "{:?}\n{kept}", clean.violations);
         assert!(!kept.contains("shop") && kept.contains("SET default_tablespace = fast;"), "{kept}");
-        let kinds =
-            |scan: &Scan| scan.entries.iter().map(|one| (one.kind.clone(), one.digest)).collect::<Vec<_>>();
+        let kinds = |scan: &Scan| scan.entries.iter().map(|one| (one.kind.clone(), one.digest)).collect::<Vec<_>>();
         assert_eq!(kinds(&clean), kinds(&found));
         assert_eq!(kinds(&clean).iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["TABLE", "TABLE DATA"]);
     }
