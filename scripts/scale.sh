@@ -166,7 +166,8 @@ DROP PROCEDURE make;
 SQL
     step "pg_dump alone" "$BIN/pg_dump" >/dev/null
 else
-    step "making the dump" eval '"$WHAT" >middle.sql'
+    make_dump() { "$WHAT" >middle.sql; }
+    step "making the dump" make_dump
     for program in "$BIN"/*; do ln -s "$program" fake/; done
     rm fake/pg_dump
     REPEATED=
