@@ -164,7 +164,8 @@ END \$\$;
 CALL make($COUNT);
 DROP PROCEDURE make;
 SQL
-    step "pg_dump alone" "$BIN/pg_dump" >/dev/null
+    dump_alone() { "$BIN/pg_dump" >/dev/null; }
+    step "pg_dump alone" dump_alone
 else
     make_dump() { "$WHAT" >middle.sql; }
     step "making the dump" make_dump
