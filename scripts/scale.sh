@@ -164,16 +164,20 @@ END \$\$;
 CALL make($COUNT);
 DROP PROCEDURE make;
 SQL
-    step "pg_dump alone" "$BIN/pg_dump" >/dev/null
+    dump_alone() { "$BIN/pg_dump" >/dev/null; }
+    step "pg_dump alone" dump_alone
 else
-    step "making the dump" eval '"$WHAT" >middle.sql'
+    make_dump() { "$WHAT" >middle.sql; }
+    step "making the dump" make_dump
     for program in "$BIN"/*; do ln -s "$program" fake/; done
     rm fake/pg_dump
     REPEATED=
     if [ "$WHAT" = stream ]; then
         # A loop that starts a process a GiB.
         FILES=$(printf "'$WORK/repeated.sql' %.0s" $(seq 16))
-        REPEATED="i=0; while [ \$i -lt $COUNT ]; do cat $FILES || exit 1; i=\$((i + 1)); done; printf '\\\\\\\\.\\n\\n\\n'"
+        REPEATED="i=0; while [ \$i -lt $COUNT ]; do cat $FILES || exit 1; i=\$((i + 1)); done"
+        { printf '%s\n\n\n' '\.'; cat tail.sql; } >end.sql
+        mv end.sql tail.sql
     fi
     cat >fake/pg_dump <<SH
 #!/bin/sh

@@ -13,7 +13,7 @@ use std::io::Read;
 /// The format that this program writes and reads.
 const FORMAT: u32 = 1;
 
-/// The largest index that is read, in unpacked bytes: some ten million members.
+/// The largest index that is read, in unpacked bytes: some sixty million members, or three million entries.
 pub const LARGEST_CONTENTS: u64 = 1 << 30;
 
 /// How many times larger than stored an index may be once it exceeds [`ANY_RATIO`] bytes: it is full of digests, which do

@@ -171,9 +171,10 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn members_come_back_as_they_were(
-            sizes in prop::collection::vec((any::<u64>(), any::<u64>(), 0u32..64), 0..20_000),
+            sizes in prop::collection::vec((any::<u64>(), any::<u64>(), 0u32..64), 0..6_000),
         ) {
             let all: Vec<Member> =
                 sizes.into_iter().map(|(sql, stored, shift)| Member::from((sql >> shift, stored >> shift))).collect();

@@ -329,6 +329,24 @@ mod tests {
     }
 
     #[test]
+    fn many_entries_are_compared_in_parts_as_in_one() {
+        let one = scan(&table("1\n", 5, "")).swap_remove(0);
+        let many = 5 * COMPARED_AT_ONCE / 2;
+        let all = |changed: u64| -> Vec<Entry> {
+            let name = |n| if n == changed { "other".to_owned() } else { format!("t{n}") };
+            (0..many).map(|n| Entry { name: name(n), ..one.clone() }).collect()
+        };
+        let declared = Declared { entries: many, tables: 0, rows: 0, large_objects: 0 };
+        let mut other_order = all(many);
+        other_order.reverse();
+        let same = compare(all(many), other_order, declared, RULES);
+        assert_eq!((same.differences.len(), same.objects), (0, many));
+        let differences = compare(all(many), all(7), declared, RULES).differences;
+        let named: Vec<_> = differences.iter().map(|one| (one.name.as_str(), one.found.as_str())).collect();
+        assert_eq!(named, [("public.other", "present"), ("public.t7", "missing")]);
+    }
+
+    #[test]
     fn each_kind_of_difference_is_named() {
         let good = table("1\n2\n", 5, "");
         let cases = [

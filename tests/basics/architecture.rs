@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rooms; each may use those before it, and none after it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     // Leaves: what everybody may use, and which know nothing of backups.
     "error",
     "secret",
@@ -15,6 +15,7 @@ const ORDER: [&str; 20] = [
     "id",
     "event",
     "lock",
+    "packed",
     "config",
     "process",
     // What a dump says, without any connection.
