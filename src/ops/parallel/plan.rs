@@ -186,10 +186,7 @@ mod tests {
         assert_eq!(of("LATIN1").pieces.len(), 1);
         assert_eq!(names(&of("UTF8")).len(), if cfg!(windows) { 1 } else { 2 });
         // pg_dump has a third of the work or more: it is one of the two streams.
-        assert_eq!(
-            (of("UTF8").sessions, of("UTF8").rest_bytes),
-            (1, if cfg!(windows) { 2 << 30 } else { 1 << 30 })
-        );
+        assert_eq!((of("UTF8").sessions, of("UTF8").rest_bytes), (1, if cfg!(windows) { 2 << 30 } else { 1 << 30 }));
         assert_eq!(plan(&[table("a", 1 << 30)], 9 << 30, "UTF8", 2).sessions, 1, "large objects are pg_dump's");
         let nothing = plan(&[table("tiny", 8192)], 0, "UTF8", 8);
         assert_eq!((nothing.sessions, nothing.pieces.len(), nothing.rest_bytes), (0, 0, 8192));
