@@ -126,9 +126,9 @@ fn all_files_are_of_one_moment_however_much_is_written_meanwhile() {
     writer.wait().unwrap();
 }
 
-/// A scene whose parallel dump takes some seconds, for it is compressed slowly.
+/// A scene whose parallel dump takes some seconds, for it is compressed slowly, and more than pipes and buffers hold.
 fn slow(server: &Postgres) -> Scene<'_> {
-    Scene::with_megabytes(server, "slow", 10)
+    Scene::with_megabytes(server, "slow", 28)
 }
 
 const SLOWLY: [&str; 4] = ["--jobs", "2", "--compression", "zstd:19"];
