@@ -199,7 +199,9 @@ fn what_was_missed_while_the_computer_was_off_is_caught_up_once() {
     let mut running = site.run();
     running.until_stderr(" stored in office");
     assert!(running.stderr().contains("the first backup begins"), "{}", running.stderr());
-    assert_eq!(stop(running, Signal::SIGTERM).code, Some(0));
+    // It may still be looking what can go, and is then not idle.
+    let outcome = stop(running, Signal::SIGTERM);
+    assert!(matches!(outcome.code, Some(0 | 143)), "{outcome}");
     for round in 0..2 {
         let later = site.pgkeep(["run"]).through(["faketime", "-f", "+3d"]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let mut running = later.spawn();
