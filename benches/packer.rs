@@ -3,17 +3,12 @@
 
 mod data;
 
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use pgkeep::archive::{MEMBER_BYTES, Packer};
 use std::hint::black_box;
-use std::time::Duration;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    let mut criterion = data::criterion();
     let dumps = data::dumps();
     for compression in ["gzip", "gzip:1", "zstd", "zstd:1"] {
         let mut group = criterion.benchmark_group(format!("packer {compression}"));

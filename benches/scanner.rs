@@ -2,17 +2,12 @@
 
 mod data;
 
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use pgkeep::script::Scanner;
 use std::hint::black_box;
-use std::time::Duration;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    let mut criterion = data::criterion();
     let mut group = criterion.benchmark_group("scanner");
     for dump in data::dumps() {
         group.throughput(Throughput::Bytes(dump.sql.len() as u64));

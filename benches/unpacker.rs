@@ -4,24 +4,19 @@
 
 mod data;
 
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use pgkeep::archive::{MEMBER_BYTES, MOST_THREADS, Member, Members, Packer, Unpacking, unpack_member};
 use pgkeep::cancel::Cancel;
 use pgkeep::config::Compression;
 use pgkeep::destination::{Destination, Folder, Key};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How often the dump stands in the archive, so that there is something to read ahead.
 const COPIES: usize = 4;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    let mut criterion = data::criterion();
     let dumps = data::dumps();
     for text in ["gzip", "zstd"] {
         let compression: Compression = text.parse().unwrap();

@@ -1,6 +1,17 @@
 //! What the benches read: dumps of made-up rows in several shapes, the same at every run.
 
+use criterion::Criterion;
 use std::fmt::Write;
+use std::time::Duration;
+
+/// Few and short measurements: the benches compare, they do not rank.
+pub(super) fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args()
+}
 
 /// About how large each dump is, in bytes.
 const DUMP_BYTES: usize = 8 << 20;

@@ -128,12 +128,16 @@ impl Client {
         self.query(sql, cancel).await.map(drop)
     }
 
+    /// The line that has psql refuse commands of its own from there on: what is told of a backup or a database ends up in
+    /// statements, whatever it holds. Empty for a psql from before August 2025, which knows no such line.
+    pub fn restrict(&self) -> Result<String> {
+        let knows = self.programs.version.supports_restrict();
+        if knows { Ok(format!("\\restrict {}\n", random_hex(16)?)) } else { Ok(String::new()) }
+    }
+
     /// Runs `sql` and returns how psql ended and what it wrote.
     pub async fn run(&self, sql: &str, cancel: &Cancel) -> Result<Captured> {
-        // What is told of a backup ends up in statements: whatever it holds, psql shall run no command of its own for it.
-        let key = random_hex(16)?;
-        let restrict =
-            if self.programs.version.supports_restrict() { format!("\\restrict {key}\n") } else { String::new() };
+        let restrict = self.restrict()?;
         let input = format!("{SESSION}{restrict}{sql}\n").into_bytes();
         let psql = self.psql()?.args(["-A", "-t"]).env([("PGCLIENTENCODING".into(), "UTF8".into())]);
         psql.stdin(Stdin::Bytes(input)).capture(cancel).await

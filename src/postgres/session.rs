@@ -35,9 +35,7 @@ impl Session {
         let marker = format!("pgkeep-{}", random_hex(16)?);
         let pipes = Some(Pipes { input, output: BufReader::with_capacity(64 << 10, output) });
         let mut session = Self { client: client.clone(), running: Some(running), pipes, marker };
-        // Names from the server end up in statements: psql shall run no command of its own for what they hold.
-        let knows = client.programs().version.supports_restrict();
-        let restrict = if knows { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
+        let restrict = client.restrict()?;
         session.ask(&format!("{SESSION}{restrict}"), cancel).await?;
         Ok(session)
     }

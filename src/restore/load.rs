@@ -6,7 +6,6 @@
 use crate::archive::Unpacking;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::random_hex;
 use crate::postgres::{Client, SESSION, sqlstate, summary};
 use crate::process::{CTRL_Z, Status, Stdin};
 use crate::script::{Entries, Entry};
@@ -32,8 +31,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     let mut psql = client.psql()?.args(["-v", "VERBOSITY=verbose", "-f", "-"]).stdin(Stdin::Pipe).spawn().await?;
     let mut input = psql.stdin.take().ok_or_else(|| Error::new(ErrorKind::Failed, "psql has no input to write to"))?;
     // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
-    let restrict = client.programs().version.supports_restrict();
-    let guard = if restrict { format!("\\restrict {}\n", random_hex(16)?) } else { String::new() };
+    let guard = client.restrict()?;
     let preamble = format!("{SESSION}{guard}");
     let preamble_lines = preamble.lines().count() as u64;
     // psql for Windows takes Ctrl-Z for the end of its input. In rows COPY knows another way to write it; elsewhere writing

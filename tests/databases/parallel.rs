@@ -217,6 +217,23 @@ fn a_session_that_the_server_ends_ends_the_dump_whichever_it_is() {
     }
 }
 
+/// Fault 10: the session that holds the snapshot is idle for as long as the others read.
+#[test]
+fn time_limits_of_the_role_end_no_session_of_a_parallel_dump() {
+    let server = Postgres::shared(17);
+    let scene = slow(server);
+    let role = format!("hasty_{}", scene.db);
+    server.psql("postgres", &format!("CREATE ROLE {role} SUPERUSER LOGIN"));
+    let limits =
+        ["statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout", "idle_session_timeout"];
+    for limit in limits {
+        server.psql("postgres", &format!("ALTER ROLE {role} SET {limit} = '300ms'"));
+    }
+    scene.now_of(&server.url_as(&role, &scene.db)).args(SLOWLY).ok();
+    server.psql("postgres", &format!("DROP ROLE {role}"));
+    scene.all_intact(2);
+}
+
 #[test]
 fn a_lock_that_somebody_keeps_is_not_waited_for_beyond_the_limit() {
     let server = Postgres::shared(17);
