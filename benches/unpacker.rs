@@ -58,8 +58,11 @@ impl Archive {
         let folder = tempfile::tempdir().unwrap();
         let stored: Vec<u8> = packed.iter().flat_map(|(stored, _)| stored).copied().collect();
         std::fs::write(folder.path().join("archive"), stored.repeat(COPIES)).unwrap();
-        let member =
-            |(stored, sql_bytes): &(Vec<u8>, u64)| Member { sql_bytes: *sql_bytes, stored_bytes: stored.len() as u64 };
+        let member = |(stored, sql_bytes): &(Vec<u8>, u64)| Member {
+            sql_bytes: *sql_bytes,
+            stored_bytes: stored.len() as u64,
+            digest: None,
+        };
         let members: Vec<Member> = packed.iter().map(member).collect();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         Self { folder, members: members.repeat(COPIES).into_iter().collect(), runtime }
@@ -72,6 +75,8 @@ impl Archive {
             key: Key::encode("archive"),
             codec: compression.codec(),
             members: self.members.clone(),
+            first: 0,
+            digest: true,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS),
             progress: Arc::default(),
         };

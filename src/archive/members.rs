@@ -4,32 +4,79 @@ use super::codec::MEMBER_BYTES;
 use crate::packed::{self, Blocks, Place};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 
-/// One member. Its place is the sum of those before it.
+/// One member. Its place is the sum of those before it. As JSON a list: `[sql_bytes, stored_bytes, "digest"]`; indexes from
+/// before there were digests lack the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+#[serde(from = "Listed", into = "Listed")]
 pub struct Member {
     /// Its size in the SQL, in bytes.
     pub sql_bytes: u64,
     /// Its size in the stored file, in bytes.
     pub stored_bytes: u64,
+    /// What its stored bytes are checked by where it is read without the rest of the file.
+    pub digest: Option<MemberDigest>,
 }
 
-impl From<(u64, u64)> for Member {
-    fn from((sql_bytes, stored_bytes): (u64, u64)) -> Self {
-        Self { sql_bytes, stored_bytes }
+/// The first 16 bytes of the SHA-256 of a member as it is stored; as text 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MemberDigest(u128);
+
+impl MemberDigest {
+    /// The digest of a member's stored bytes.
+    pub fn of(stored: &[u8]) -> Self {
+        let digest: [u8; 32] = Sha256::digest(stored).into();
+        Self(digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte)))
     }
 }
 
-impl From<Member> for (u64, u64) {
-    fn from(member: Member) -> Self {
-        (member.sql_bytes, member.stored_bytes)
+impl TryFrom<String> for MemberDigest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = u128::from_str_radix(&text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+'));
+        number.map(Self).ok_or_else(|| format!("{text:?} is no digest of a member"))
     }
 }
 
-/// Members in their order, four to five bytes each. They are the same, and the same JSON, as a list of them; cloning copies
+impl From<MemberDigest> for String {
+    fn from(digest: MemberDigest) -> Self {
+        format!("{:032x}", digest.0)
+    }
+}
+
+/// A member as the index lists it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Digested(u64, u64, MemberDigest),
+    Sized(u64, u64),
+}
+
+impl From<Listed> for Member {
+    fn from(listed: Listed) -> Self {
+        let (sql_bytes, stored_bytes, digest) = match listed {
+            Listed::Digested(sql_bytes, stored_bytes, digest) => (sql_bytes, stored_bytes, Some(digest)),
+            Listed::Sized(sql_bytes, stored_bytes) => (sql_bytes, stored_bytes, None),
+        };
+        Self { sql_bytes, stored_bytes, digest }
+    }
+}
+
+impl From<Member> for Listed {
+    fn from(Member { sql_bytes, stored_bytes, digest }: Member) -> Self {
+        match digest {
+            Some(digest) => Self::Digested(sql_bytes, stored_bytes, digest),
+            None => Self::Sized(sql_bytes, stored_bytes),
+        }
+    }
+}
+
+/// Members in their order, some twenty bytes each. They are the same, and the same JSON, as a list of them; cloning copies
 /// nothing.
 #[derive(Clone, Default)]
 pub struct Members {
@@ -56,6 +103,10 @@ impl Members {
         let missing = (MEMBER_BYTES as u64).wrapping_sub(member.sql_bytes).cast_signed();
         packed::number(&mut record, (missing << 1 ^ missing >> 63).cast_unsigned());
         packed::number(&mut record, member.stored_bytes);
+        packed::number(&mut record, u64::from(member.digest.is_some()));
+        if let Some(MemberDigest(digest)) = member.digest {
+            packed::wide(&mut record, digest);
+        }
         packed.blocks.push(&record);
         packed.count += 1;
     }
@@ -84,6 +135,12 @@ pub struct MembersIter {
     left: usize,
 }
 
+impl fmt::Debug for MembersIter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} members", self.left)
+    }
+}
+
 impl Iterator for MembersIter {
     type Item = Member;
 
@@ -93,8 +150,9 @@ impl Iterator for MembersIter {
         let missing = reader.number();
         let missing = (missing >> 1) ^ (missing & 1).wrapping_neg();
         let stored_bytes = reader.number();
+        let digest = (reader.number() != 0).then(|| MemberDigest(reader.wide()));
         self.place = reader.place();
-        Some(Member { sql_bytes: (MEMBER_BYTES as u64).wrapping_sub(missing), stored_bytes })
+        Some(Member { sql_bytes: (MEMBER_BYTES as u64).wrapping_sub(missing), stored_bytes, digest })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -174,10 +232,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn members_come_back_as_they_were(
-            sizes in prop::collection::vec((any::<u64>(), any::<u64>(), 0u32..64), 0..6_000),
+            sizes in prop::collection::vec((any::<u64>(), any::<u64>(), 0u32..64, any::<Option<u128>>()), 0..6_000),
         ) {
-            let all: Vec<Member> =
-                sizes.into_iter().map(|(sql, stored, shift)| Member::from((sql >> shift, stored >> shift))).collect();
+            let member = |(sql, stored, shift, digest): (u64, u64, u32, Option<u128>)| Member {
+                sql_bytes: sql >> shift,
+                stored_bytes: stored >> shift,
+                digest: digest.map(MemberDigest),
+            };
+            let all: Vec<Member> = sizes.into_iter().map(member).collect();
             let packed: Members = all.iter().copied().collect();
             prop_assert_eq!(packed.len(), all.len());
             prop_assert!(packed.iter().eq(all.iter().copied()));
@@ -188,16 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn a_member_takes_five_bytes() {
-        let mut members = Members::new();
-        for number in 0..1000 {
-            members.push(Member { sql_bytes: MEMBER_BYTES as u64 - number % 200, stored_bytes: 500_000 + number });
-        }
-        let mut reader = members.packed.blocks.reader();
-        let mut bytes = 0;
-        while reader.number() != 0 || bytes == 0 {
-            bytes += 1;
-        }
-        assert!(bytes <= 2000);
+    fn a_digest_is_the_first_half_of_sha256() {
+        let text = String::from(MemberDigest::of(b"abc"));
+        assert_eq!(text, "ba7816bf8f01cfea414140de5dae2223");
+        assert_eq!(MemberDigest::try_from(text), Ok(MemberDigest::of(b"abc")));
+        assert!(MemberDigest::try_from("+a7816bf8f01cfea414140de5dae2223".to_owned()).is_err());
+        let old: Member = serde_json::from_str("[5,3]").unwrap();
+        assert_eq!((old.sql_bytes, old.stored_bytes, old.digest), (5, 3, None));
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! pack      pipe ──► cut at line ends, scan ──► compressors ──► in order: digest, index ──► chunks for the uploads
 //! unpack    ranges of the stored file ──► digest ──► decompressors ──► in order: whoever consumes the SQL
+//! read      a range of the SQL ──► its members, each checked by its digest ──► decompressors ──► in order
 //! ```
 //!
 //! Each member decompresses alone and, but for lines longer than a member, holds whole lines; the [`Contents`] tell where.
@@ -11,14 +12,20 @@
 mod bounds;
 mod codec;
 mod contents;
+mod map;
 mod members;
 mod ordered;
 mod pack;
+mod proven;
+mod reader;
 mod unpack;
 
 pub use bounds::MOST_THREADS;
 pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
 pub use contents::{Contents, FileContents, LARGEST_CONTENTS};
-pub use members::{Member, Members, MembersIter};
+pub use map::{MemberMap, Place};
+pub use members::{Member, MemberDigest, Members, MembersIter};
 pub use pack::{Compressors, Packed, Packing};
+pub use proven::{Proven, Told};
+pub use reader::SqlReader;
 pub use unpack::{Broken, Unpacked, Unpacking};

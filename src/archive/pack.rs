@@ -4,7 +4,7 @@
 
 use super::bounds::permits;
 use super::codec::{MEMBER_BYTES, Packer};
-use super::members::{Member, Members};
+use super::members::{Member, MemberDigest, Members};
 use super::ordered::{Feeder, Pool, Results};
 use crate::config::Compression;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 
 /// Threads that compress, for as many streams at once as they were started for.
 pub struct Compressors {
-    pool: Pool<Chunk, (Chunk, Result<Bytes>)>,
+    pool: Pool<Chunk, Compressed>,
     permits: usize,
 }
 
@@ -29,7 +29,8 @@ impl Compressors {
         let pool = Pool::start("pgkeep-pack", threads, || {
             let mut packer = Packer::new(compression)?;
             Ok(move |chunk: Chunk| {
-                let packed = packer.pack(&chunk.buffer[..chunk.length]).map(Bytes::copy_from_slice);
+                let packed = packer.pack(&chunk.buffer[..chunk.length]);
+                let packed = packed.map(|stored| (Bytes::copy_from_slice(stored), MemberDigest::of(stored)));
                 (chunk, packed)
             })
         })?;
@@ -67,6 +68,9 @@ struct Chunk {
     length: usize,
 }
 
+/// The SQL, and what it became.
+type Compressed = (Chunk, Result<(Bytes, MemberDigest)>);
+
 /// The writer's half of what is known at the end.
 struct Written {
     members: Members,
@@ -101,7 +105,7 @@ impl Packing<'_> {
     fn cut(
         &self,
         mut source: impl Read,
-        mut feeder: Feeder<Chunk, (Chunk, Result<Bytes>)>,
+        mut feeder: Feeder<Chunk, Compressed>,
         recycled: &Receiver<Vec<u8>>,
     ) -> Result<(Scan, Vec<u64>)> {
         let mut scanner = Scanner::default();
@@ -148,7 +152,7 @@ impl Packing<'_> {
 }
 
 fn write(
-    results: Results<(Chunk, Result<Bytes>)>,
+    results: Results<Compressed>,
     recycle: &Sender<Vec<u8>>,
     progress: &Progress,
     mut deliver: impl FnMut(Bytes) -> Result<()>,
@@ -157,10 +161,14 @@ fn write(
     let mut members = Members::new();
     let mut stored_bytes = 0;
     for (chunk, packed) in results {
-        let packed = packed?;
+        let (packed, member_digest) = packed?;
         // The cutter may be through: then nobody needs the buffer.
         drop(recycle.send(chunk.buffer));
-        members.push(Member { sql_bytes: chunk.length as u64, stored_bytes: packed.len() as u64 });
+        members.push(Member {
+            sql_bytes: chunk.length as u64,
+            stored_bytes: packed.len() as u64,
+            digest: Some(member_digest),
+        });
         stored_bytes += packed.len() as u64;
         progress.stored_bytes.fetch_add(packed.len() as u64, Ordering::Relaxed);
         digest.update(&packed);

@@ -24,8 +24,12 @@ pub struct Unpacking {
     pub key: Key,
     /// Its codec.
     pub codec: Codec,
-    /// Its members in order, as the index tells them.
+    /// Its members in order, as the index tells them: all, or some that follow each other.
     pub members: Members,
+    /// Where the first of them begins in the stored file.
+    pub first: u64,
+    /// Whether the SHA-256 of what is read is wanted.
+    pub digest: bool,
     /// How many threads unpack.
     pub threads: usize,
     /// Raised as bytes pass.
@@ -44,7 +48,7 @@ pub struct Broken {
 /// What was read.
 #[derive(Debug)]
 pub struct Unpacked {
-    /// SHA-256 of the stored bytes that the members cover.
+    /// SHA-256 of the stored bytes that the members cover; empty unless it was wanted.
     pub sha256: String,
     /// Members that could not be unpacked; the consumer saw nothing from the first of them on.
     pub broken: Vec<Broken>,
@@ -68,7 +72,9 @@ impl Unpacking {
     ) -> Result<Unpacked> {
         let (sender, receiver) = mpsc::channel::<Batch>(1);
         let (codec, threads, progress) = (self.codec, self.threads, Arc::clone(&self.progress));
-        let unpacker = tokio::task::spawn_blocking(move || unpack(receiver, codec, threads, &progress, consume));
+        let digest = self.digest.then(Sha256::new);
+        let unpacker =
+            tokio::task::spawn_blocking(move || unpack(receiver, codec, threads, &progress, digest, consume));
         let fetched = self.fetch(sender, cancel).await;
         let unpacked = unpacker
             .await
@@ -81,7 +87,7 @@ impl Unpacking {
     /// the error.
     async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
         let batched = in_batches(&self.members, self.destination.pace().bytes);
-        let mut start = 0;
+        let mut start = self.first;
         let ranges = batched.clone().map(move |members| {
             let end = members.iter().map(|member| member.stored_bytes).sum::<u64>().saturating_add(start);
             std::mem::replace(&mut start, end)..end
@@ -120,6 +126,7 @@ fn unpack(
     codec: Codec,
     threads: usize,
     progress: &Progress,
+    digest: Option<Sha256>,
     consume: impl FnMut(&[u8]) -> Result<()> + Send,
 ) -> Result<Unpacked> {
     std::thread::scope(|scope| {
@@ -133,7 +140,7 @@ fn unpack(
             })
         })?;
         let consumer = scope.spawn(move || drain(results, &recycle, progress, consume));
-        let fed = feed(batches, feeder, progress);
+        let fed = feed(batches, feeder, progress, digest);
         let broken =
             consumer.join().map_err(|_| Error::new(ErrorKind::Failed, "the consumer of the archive panicked"))?;
         // Where both failed, the consumer was first.
@@ -151,8 +158,8 @@ fn feed(
     mut batches: mpsc::Receiver<Batch>,
     mut feeder: Feeder<(Bytes, u64), Outcome>,
     progress: &Progress,
+    mut digest: Option<Sha256>,
 ) -> Result<(String, u64)> {
-    let mut digest = Sha256::new();
     let mut fed = 0;
     while let Some(Batch { bytes, members }) = batches.blocking_recv() {
         let mut at = 0;
@@ -162,10 +169,12 @@ fn feed(
             at = end;
             fed += member.sql_bytes;
         }
-        digest.update(&bytes);
+        if let Some(digest) = &mut digest {
+            digest.update(&bytes);
+        }
         progress.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
-    Ok((hex::encode(digest.finalize()), fed))
+    Ok((digest.map(|digest| hex::encode(digest.finalize())).unwrap_or_default(), fed))
 }
 
 fn drain(

@@ -323,6 +323,8 @@ impl Reading<'_> {
             key: self.key,
             codec: self.codec,
             members: index.members.clone(),
+            first: 0,
+            digest: true,
             threads: self.ctx.threads(),
             progress: Arc::clone(self.progress),
         };

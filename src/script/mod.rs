@@ -26,7 +26,7 @@ pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
 pub use lexer::{Lexer, Step};
 pub use rows::Fingerprint;
-pub use scanner::{ColumnOrder, Omit, Scan, Scanner, Violation};
+pub use scanner::{ColumnOrder, Omit, Scan, Scanner, StorageDefault, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};
 
 /// Text of unknown encoding as a string: UTF-8 where it is UTF-8, otherwise each byte as the character of its number, so

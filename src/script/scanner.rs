@@ -6,7 +6,7 @@ use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
-use super::{Digest, Entries, Entry, Section, Slice, TableData, text};
+use super::{Digest, Entries, Entry, Fingerprint, Section, Slice, TableData, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -42,6 +42,15 @@ pub struct Violation {
     pub what: String,
 }
 
+/// A setting that stands before the entries that need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageDefault {
+    /// `default_tablespace`, as the statement writes its value.
+    Tablespace(String),
+    /// `default_table_access_method`, as the statement writes its value.
+    AccessMethod(String),
+}
+
 /// What a whole script holds.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -65,6 +74,8 @@ pub struct Scan {
     pub settings: BTreeMap<String, String>,
     /// What must not be in it: the first ten.
     pub violations: Vec<Violation>,
+    /// Where the tablespace or the access method changes that what follows is made with: the place behind the statement.
+    pub defaults: Vec<(u64, StorageDefault)>,
     /// Byte ranges that a restore leaves out, in order.
     pub omitted: Vec<Range<u64>>,
     /// Byte ranges that [`Omit::elsewhere`] found, in order.
@@ -187,6 +198,20 @@ impl Scanner {
             };
             input = &input[read..];
         }
+    }
+
+    /// Passes over the `bytes` bytes of rows that come next, as the index tells of them, without having seen them. Behind them
+    /// the end of the rows must be fed. Does nothing, and tells so, unless the rows of a table have just begun.
+    pub fn pass_rows(&mut self, bytes: u64, count: u64, fingerprint: Fingerprint) -> bool {
+        let Mode::Rows(_, rows, start) = &mut self.mode else { return false };
+        if *start != self.offset {
+            return false;
+        }
+        (rows.count, rows.fingerprint) = (count, fingerprint);
+        self.offset += bytes;
+        self.line += count;
+        self.scan.rows += count;
+        true
     }
 
     /// The table whose rows are being read.
@@ -464,8 +489,14 @@ impl Scanner {
     fn set(&mut self, name: &str, value: String, start: u64) {
         match name {
             "standard_conforming_strings" => self.lexer.set_standard_strings(value != "off"),
-            "default_tablespace" => self.tablespace.clone_from(&value),
-            "default_table_access_method" => self.access_method.clone_from(&value),
+            "default_tablespace" => {
+                self.tablespace.clone_from(&value);
+                self.scan.defaults.push((self.offset, StorageDefault::Tablespace(value.clone())));
+            }
+            "default_table_access_method" => {
+                self.access_method.clone_from(&value);
+                self.scan.defaults.push((self.offset, StorageDefault::AccessMethod(value.clone())));
+            }
             _ => {}
         }
         if self.omit.settings.contains(name) {

@@ -26,7 +26,7 @@ impl Archive {
         let (mut members, mut stored) = (Vec::new(), Vec::new());
         for piece in pieces {
             let packed = packer.pack(piece).unwrap();
-            members.push(Member { sql_bytes: piece.len() as u64, stored_bytes: packed.len() as u64 });
+            members.push(Member { sql_bytes: piece.len() as u64, stored_bytes: packed.len() as u64, digest: None });
             stored.extend_from_slice(packed);
         }
         let archive = Self { folder: tempfile::tempdir().unwrap(), members, stored };
@@ -51,6 +51,8 @@ impl Archive {
             key: Key::encode("x.sql.gz"),
             codec: Codec::Gzip,
             members: self.members.iter().copied().collect(),
+            first: 0,
+            digest: true,
             threads: 3,
             progress: Arc::<Progress>::default(),
         };

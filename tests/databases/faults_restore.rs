@@ -306,8 +306,9 @@ fn a_decompression_bomb_takes_less_than_128_mib() {
     let bomb = bomb.unwrap().pack(&vec![b'\n'; 512 << 20]).unwrap().to_vec();
     let mut contents = stored.contents();
     let declared = contents.files[0].members.iter().next().unwrap().sql_bytes;
-    let only =
-        |sql_bytes| [pgkeep::archive::Member { sql_bytes, stored_bytes: bomb.len() as u64 }].into_iter().collect();
+    let only = |sql_bytes| {
+        [pgkeep::archive::Member { sql_bytes, stored_bytes: bomb.len() as u64, digest: None }].into_iter().collect()
+    };
     contents.files[0].members = only(declared);
     stored.forge_file(FileKind::Data, &bomb, declared);
     stored.forge_contents(&contents);

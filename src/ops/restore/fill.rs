@@ -86,6 +86,8 @@ pub(in crate::ops) async fn load_all(
             key: manifest.dir().child(&file.name),
             codec,
             members: index.members.clone(),
+            first: 0,
+            digest: true,
             threads: ctx.threads(),
             progress: Arc::clone(&progress),
         };
