@@ -18,12 +18,19 @@ pub enum Cause {
 pub struct Cancel {
     token: CancellationToken,
     cause: Arc<OnceLock<Cause>>,
+    parent: Option<Box<Cancel>>,
 }
 
 impl Cancel {
     /// A token that nobody has cancelled.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A token that is cancelled with this one, and that can be cancelled alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { token: self.token.child_token(), cause: Arc::default(), parent: Some(Box::new(self.clone())) }
     }
 
     /// Asks everything below to stop. The first cause is kept.
@@ -44,6 +51,9 @@ impl Cancel {
 
     /// The error that a cancelled run ends with.
     pub fn error(&self) -> Error {
+        if let Some(parent) = self.parent.as_ref().filter(|parent| parent.is_cancelled()) {
+            return parent.error();
+        }
         match self.cause.get() {
             Some(Cause::Terminate) => Error::new(ErrorKind::Terminated, "terminated; nothing was left half-done"),
             Some(Cause::Interrupt) | None => {

@@ -21,6 +21,8 @@ pub enum Phase {
     Prepare,
     /// psql loads the dump.
     Load,
+    /// Indexes and keys are made, and whatever else comes behind the rows.
+    Index,
     /// Planner statistics are gathered.
     Analyze,
     /// The restored database is dumped and compared.
@@ -42,6 +44,7 @@ impl Phase {
             Self::Check => "check",
             Self::Prepare => "prepare",
             Self::Load => "load",
+            Self::Index => "index",
             Self::Analyze => "analyze",
             Self::Prove => "prove",
             Self::Swap => "swap",

@@ -234,6 +234,13 @@ pub(super) async fn read_globals(destination: &dyn Destination, manifest: &Manif
     }
 }
 
+/// What does not fit between a manifest and the index of its data files.
+pub(super) fn check_against(manifest: &Manifest, contents: &Contents) -> Vec<String> {
+    let mut problems = super::ready::sizes_differ(manifest, contents);
+    problems.extend(declared_otherwise(manifest, contents));
+    problems
+}
+
 /// What the manifest counts otherwise than the index: a change of the one that does not show in any digest.
 fn declared_otherwise(manifest: &Manifest, contents: &Contents) -> Vec<String> {
     let count = |of: fn(&Entry) -> bool| contents.entries().filter(of).count() as u64;
@@ -366,7 +373,7 @@ fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents
 }
 
 /// What the unpacked SQL holds must be what the index says it held when it was dumped.
-fn compare(name: &Key, scan: &Scan, index: &FileContents, problems: &mut Vec<String>) {
+pub(super) fn compare(name: &Key, scan: &Scan, index: &FileContents, problems: &mut Vec<String>) {
     if !scan.complete {
         problems.push(format!("{name} does not end as pg_dump ends a dump"));
     }

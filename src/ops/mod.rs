@@ -26,6 +26,7 @@ mod parallel;
 mod pin;
 mod prove;
 mod prune;
+mod ready;
 mod restore;
 mod service;
 mod store;

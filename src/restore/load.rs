@@ -37,7 +37,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     // psql for Windows takes Ctrl-Z for the end of its input. In rows COPY knows another way to write it; elsewhere writing
     // it fails.
     let rows = if input.ends_at_ctrl_z() { row_ranges(&entries) } else { Vec::new() };
-    let mut cut = Cut { omitted, next: 0, at: 0, rows };
+    let mut cut = Cut::new(0, omitted, rows);
     let name = unpacking.key.file_name().to_owned();
     let mut first = Some(preamble);
     let feed = unpacking.run(cancel, move |sql| {
@@ -57,7 +57,9 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     cancel.check()?;
     let status = status?;
     if !status.success() {
-        return Err(explain(client, &status, &entries, preamble_lines));
+        return Err(explain(client, &status, |line| {
+            entry_at(&entries, line.saturating_sub(preamble_lines)).as_ref().map(label)
+        }));
     }
     let fed = fed?;
     if fed.sha256 != sha256 || !fed.broken.is_empty() {
@@ -68,7 +70,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
 }
 
 /// Where the rows of tables are in the SQL, in order.
-fn row_ranges(entries: &Entries) -> Vec<Range<u64>> {
+pub(super) fn row_ranges(entries: &Entries) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> =
         entries.iter().filter_map(|entry| entry.table).map(|table| table.start..table.end).collect();
     ranges.sort_by_key(|range| range.start);
@@ -76,7 +78,7 @@ fn row_ranges(entries: &Entries) -> Vec<Range<u64>> {
 }
 
 /// Leaves byte ranges out of a stream; their newlines stay, so that psql's line numbers are those of the archive.
-struct Cut {
+pub(super) struct Cut {
     omitted: Vec<Range<u64>>,
     next: usize,
     at: u64,
@@ -85,7 +87,13 @@ struct Cut {
 }
 
 impl Cut {
-    fn write(&mut self, sql: &[u8], out: &mut impl Write) -> std::io::Result<()> {
+    /// For a stream that begins at the byte `at` of its file.
+    pub(super) fn new(at: u64, mut omitted: Vec<Range<u64>>, rows: Vec<Range<u64>>) -> Self {
+        omitted.retain(|range| range.end > at);
+        Self { omitted, next: 0, at, rows }
+    }
+
+    pub(super) fn write(&mut self, sql: &[u8], out: &mut impl Write) -> std::io::Result<()> {
         let mut rest = sql;
         while !rest.is_empty() {
             let Some(range) = self.omitted.get(self.next) else {
@@ -128,16 +136,17 @@ impl Cut {
     }
 }
 
-/// What psql's failure means: the object it was about, and whose fault it is.
-fn explain(client: &Client, status: &Status, entries: &Entries, preamble: u64) -> Error {
+/// How an entry is named in errors.
+pub(super) fn label(entry: &Entry) -> String {
+    let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
+    format!("{} {schema}{}", entry.kind, entry.name)
+}
+
+/// What psql's failure means: the object it was about, and whose fault it is. `at_line` names what stands at a line of its
+/// input, the first line being 1.
+pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64) -> Option<String>) -> Error {
     let said = summary(&status.stderr);
-    let object = line_of(&status.stderr)
-        .and_then(|line| entry_at(entries, line.saturating_sub(preamble)))
-        .map(|entry| {
-            let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
-            format!(" at {} {schema}{}", entry.kind, entry.name)
-        })
-        .unwrap_or_default();
+    let object = line_of(&status.stderr).and_then(at_line).map(|label| format!(" at {label}")).unwrap_or_default();
     let code = sqlstate(&status.stderr);
     let subject = client.connection().describe();
     let error = |kind, hint: &str| {
@@ -182,7 +191,7 @@ fn line_of(stderr: &str) -> Option<u64> {
 }
 
 /// The last entry that begins at or before `line`.
-fn entry_at(entries: &Entries, line: u64) -> Option<Entry> {
+pub(super) fn entry_at(entries: &Entries, line: u64) -> Option<Entry> {
     entries.iter().filter(|entry| entry.line <= line && entry.kind != "LARGE OBJECT").max_by_key(|entry| entry.line)
 }
 

@@ -2,12 +2,21 @@
 
 mod analyze;
 mod database;
+mod graph;
 mod load;
+mod outline;
+mod parallel;
+mod plan;
+mod relations;
+mod session;
 mod swap;
 mod target;
 
 pub use analyze::analyze;
 pub use database::{Scratch, create_database, sweep_databases};
 pub use load::{LoadPart, load};
+pub use outline::{Held, Outline, outline};
+pub use parallel::{LoadTimes, Loading};
+pub use plan::RestoreFile;
 pub use swap::{kept_name, rename, swap};
 pub use target::{Existing, Missing, existing, missing_in_target, settings_unknown_to};

@@ -19,6 +19,7 @@ mod lexer;
 mod rows;
 mod scanner;
 mod statement;
+mod target;
 mod words;
 
 pub use digest::Digest;
@@ -28,6 +29,7 @@ pub use lexer::{Lexer, Step};
 pub use rows::Fingerprint;
 pub use scanner::{ColumnOrder, Omit, Scan, Scanner, StorageDefault, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};
+pub use target::{Made, Relation, made};
 
 /// Text of unknown encoding as a string: UTF-8 where it is UTF-8, otherwise each byte as the character of its number, so
 /// that different bytes stay different.

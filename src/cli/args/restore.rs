@@ -23,6 +23,9 @@ pub(in crate::cli) struct RestoreArgs {
     /// Leave out privileges
     #[arg(long)]
     pub(in crate::cli) no_privileges: bool,
+    /// How many sessions load at once, 1 to 64 [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(in crate::cli) jobs: Option<u16>,
     /// Restore beside a live database, then exchange their names; the old one is kept
     #[arg(long)]
     pub(in crate::cli) swap: bool,

@@ -16,6 +16,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
         target: places::target(&args.into, args.url.database_url.as_ref(), job, config)?,
         no_owner: args.no_owner,
         no_privileges: args.no_privileges,
+        jobs: args.jobs.map(usize::from),
         prove: !args.no_prove,
         swap: args.swap,
         keep: args.keep,

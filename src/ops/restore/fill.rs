@@ -11,8 +11,9 @@ use crate::ops::Context;
 use crate::ops::check::Intact;
 use crate::ops::outcome::{Proof, RestoreOutcome};
 use crate::ops::prove::{Kept, prove};
+use crate::ops::ready::Ready;
 use crate::postgres::{Client, Without};
-use crate::restore::{LoadPart, analyze, load};
+use crate::restore::{LoadPart, LoadTimes, Loading, analyze, load};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ impl Restorer<'_> {
     pub(super) async fn fill(
         &self,
         place: &Place,
-        intact: &Intact,
+        ready: &mut Ready,
         clock: Instant,
         mut notes: Vec<String>,
     ) -> Result<RestoreOutcome> {
@@ -30,7 +31,7 @@ impl Restorer<'_> {
             Place::Theirs => self.name.as_str(),
         };
         let client = self.maintenance.with_database(database);
-        load_all(ctx, &client, manifest, intact).await?;
+        load_ready(ctx, &client, manifest, ready, jobs(self.request.jobs)).await?;
         ctx.phase(Phase::Analyze, 0);
         notes.extend(analyze(&client, &ctx.cancel).await?);
         let restore_seconds = clock.elapsed().as_secs_f64();
@@ -40,7 +41,7 @@ impl Restorer<'_> {
         let comparison = if self.request.prove {
             let locale = matches!(place, Place::Ours(_));
             let kept = Kept { without, locale };
-            Some(prove(ctx, &client, &self.search, manifest, &intact.contents, kept).await?)
+            Some(prove(ctx, &client, &self.search, manifest, ready.contents(), kept).await?)
         } else {
             None
         };
@@ -68,6 +69,33 @@ impl Restorer<'_> {
             kept_as,
         })
     }
+}
+
+/// How many sessions load at once where nobody says: one for each processor.
+pub(in crate::ops) fn jobs(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).max(1)
+}
+
+/// Loads a backup that was made ready, by `jobs` sessions where its index allows that.
+pub(in crate::ops) async fn load_ready(
+    ctx: &Context,
+    client: &Client,
+    manifest: &Manifest,
+    ready: &mut Ready,
+    jobs: usize,
+) -> Result<LoadTimes> {
+    let parts = match ready {
+        Ready::AsAWhole(intact) => {
+            let begin = Instant::now();
+            load_all(ctx, client, manifest, intact).await?;
+            return Ok(LoadTimes { load: begin.elapsed(), ..LoadTimes::default() });
+        }
+        Ready::InParts(parts) => parts,
+    };
+    parts.follow(&ctx.phase(Phase::Load, manifest.sql_bytes));
+    let rows_loaded = || drop(ctx.phase(Phase::Index, 0));
+    let loading = Loading { client, files: &parts.files, jobs, rows_loaded: &rows_loaded };
+    loading.run(&ctx.cancel).await
 }
 
 /// Loads every data file of a checked copy, in order.

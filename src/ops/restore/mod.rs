@@ -9,8 +9,8 @@ mod place;
 
 pub(super) use fill::{apply_properties, load_all};
 
-use super::check::intact_copy;
 use super::outcome::RestoreOutcome;
+use super::ready::make_ready;
 use super::{Backup, Context};
 use crate::catalogue::Manifest;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +41,8 @@ pub struct RestoreRequest {
     pub no_owner: bool,
     /// Leave out grants.
     pub no_privileges: bool,
+    /// How many sessions load at once; one for each processor if `None`.
+    pub jobs: Option<usize>,
     /// Dump the restored database and compare it with the backup.
     pub prove: bool,
     /// Restore beside the target, then exchange the names; the old database stays.
@@ -140,9 +142,9 @@ impl Restorer<'_> {
         let omit =
             Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings, elsewhere: false };
         let clock = Instant::now();
-        let intact = intact_copy(self.ctx, self.backup, &omit).await?;
+        let mut ready = make_ready(self.ctx, self.backup, &omit).await?;
         let place = self.make_place(there.as_ref()).await?;
-        let restored = self.fill(&place, &intact, clock, notes).await;
+        let restored = self.fill(&place, &mut ready, clock, notes).await;
         match (&restored, &place) {
             (Err(_), Place::Ours(scratch)) if !self.request.keep => {
                 // Also when cancelled: dropping must not be cancelled with it.
