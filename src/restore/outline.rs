@@ -58,7 +58,7 @@ fn is_held(entry: &Entry) -> bool {
 
 /// Whether an entry without rows is data: it may be loaded while rows are, as it changes no table.
 pub(super) fn is_data(entry: &Entry) -> bool {
-    matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET" | "BLOBS")
+    matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET" | "BLOB" | "BLOB METADATA" | "BLOBS")
 }
 
 /// Text that is wanted of the stream, in order.
