@@ -5,9 +5,10 @@
 pub const MOST_THREADS: usize = 12;
 
 /// How many members may be under way where `threads` threads work on them: one each, and a few that are read into, wait,
-/// or are written.
+/// or are written. One thread is one of several that do the same, such as the sessions of a restore: three keep a stream
+/// flowing, as one is worked on, one waits for that, and one is consumed.
 pub(super) fn permits(threads: usize) -> usize {
-    threads.max(1) + 4
+    if threads <= 1 { 3 } else { threads + 4 }
 }
 
 #[cfg(test)]

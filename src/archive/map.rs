@@ -2,7 +2,7 @@
 
 use super::members::{Member, Members, MembersIter};
 
-/// A place is remembered for each so many members.
+/// A place is remembered for about so many members.
 const REMEMBERED: usize = 256;
 
 /// The members of one stored file, found by where their SQL or their stored bytes are.
@@ -45,9 +45,12 @@ impl MemberMap {
     pub fn new(members: &Members) -> Self {
         let mut place = Place { sql: 0, stored: 0, number: 0, rest: members.iter() };
         let mut places = vec![place.clone()];
-        while place.pass().is_some() {
-            if place.number.is_multiple_of(REMEMBERED as u64) {
+        let mut since = 0;
+        while let Some(passed) = place.pass() {
+            since += 1;
+            if since >= REMEMBERED && passed.digest.is_some() {
                 places.push(place.clone());
+                since = 0;
             }
         }
         Self { places, sql_bytes: place.sql }
@@ -58,12 +61,13 @@ impl MemberMap {
         self.sql_bytes
     }
 
-    /// The member that holds the byte `at` of the SQL; the end if there is none.
+    /// The first of the members that share a digest with the one that holds the byte `at` of the SQL; the end if there is
+    /// none.
     pub fn at_sql(&self, at: u64) -> Place {
         self.find(|place| place.sql <= at, |place, member| place.sql.saturating_add(member.sql_bytes) > at)
     }
 
-    /// The member that holds the byte `at` of the stored file; the end if there is none.
+    /// The same for the byte `at` of the stored file.
     pub fn at_stored(&self, at: u64) -> Place {
         self.find(|place| place.stored <= at, |place, member| place.stored.saturating_add(member.stored_bytes) > at)
     }
@@ -73,10 +77,15 @@ impl MemberMap {
         // The first place is before everything, and `new` puts it there.
         let found = self.places.get(after.saturating_sub(1)).or_else(|| self.places.first()).cloned();
         let mut place = found.unwrap_or_else(|| Place { sql: 0, stored: 0, number: 0, rest: Members::new().iter() });
-        while let Some(member) = place.member()
-            && !holds(&place, member)
-        {
+        let mut run = place.clone();
+        while let Some(member) = place.member() {
+            if holds(&place, member) {
+                return run;
+            }
             place.pass();
+            if member.digest.is_some() {
+                run = place.clone();
+            }
         }
         place
     }
@@ -84,21 +93,25 @@ impl MemberMap {
 
 #[cfg(test)]
 mod tests {
+    use super::super::members::MemberDigest;
     use super::*;
+    use sha2::{Digest, Sha256};
 
     #[test]
-    fn every_byte_is_found_in_its_member() {
+    fn every_byte_is_found_in_its_run_of_members() {
         let sizes: Vec<(u64, u64)> = (0..1000).map(|n| (n % 5, 1 + n % 3)).collect();
-        let member = |&(sql_bytes, stored_bytes)| Member { sql_bytes, stored_bytes, digest: None };
-        let map = MemberMap::new(&sizes.iter().map(member).collect());
+        let digest = |number: usize| (number % 3 == 2).then(|| MemberDigest::of(Sha256::new()));
+        let member = |(number, &(sql_bytes, stored_bytes))| Member { sql_bytes, stored_bytes, digest: digest(number) };
+        let map = MemberMap::new(&sizes.iter().enumerate().map(member).collect());
         let (mut sql, mut stored) = (0, 0);
+        let mut run = (0, 0, 0);
         for (number, (sql_bytes, stored_bytes)) in sizes.iter().enumerate() {
-            for at in sql..sql + sql_bytes {
-                assert_eq!((map.at_sql(at).number, map.at_sql(at).stored), (number as u64, stored));
+            if number % 3 == 0 {
+                run = (number as u64, sql, stored);
             }
-            for at in stored..stored + stored_bytes {
-                assert_eq!((map.at_stored(at).number, map.at_stored(at).sql), (number as u64, sql));
-            }
+            let found = |place: Place| (place.number, place.sql, place.stored);
+            assert!((sql..sql + sql_bytes).all(|at| found(map.at_sql(at)) == run));
+            assert!((stored..stored + stored_bytes).all(|at| found(map.at_stored(at)) == run));
             (sql, stored) = (sql + sql_bytes, stored + stored_bytes);
         }
         assert_eq!((map.sql_bytes(), map.at_sql(sql).number, map.at_sql(u64::MAX).member()), (sql, 1000, None));

@@ -8,8 +8,12 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 
-/// One member. Its place is the sum of those before it. As JSON a list: `[sql_bytes, stored_bytes, "digest"]`; indexes from
-/// before there were digests lack the last.
+/// So many members in a row share a digest, which the last of them has: a digest takes as much room as the rest of some members
+/// together. A part of an archive is read in such runs, of 8 MiB of SQL.
+pub const DIGESTED_TOGETHER: u64 = 4;
+
+/// One member. Its place is the sum of those before it. As JSON a list: `[sql_bytes, stored_bytes, "digest"]`, of members
+/// without a digest `[sql_bytes, stored_bytes]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Listed", into = "Listed")]
 pub struct Member {
@@ -17,19 +21,20 @@ pub struct Member {
     pub sql_bytes: u64,
     /// Its size in the stored file, in bytes.
     pub stored_bytes: u64,
-    /// What its stored bytes are checked by where it is read without the rest of the file.
+    /// What its stored bytes, and those of the members before it that have no digest, are checked by where they are read
+    /// without the rest of the file.
     pub digest: Option<MemberDigest>,
 }
 
-/// The first 16 bytes of the SHA-256 of a member as it is stored; as text 32 hexadecimal digits.
+/// The first 16 bytes of the SHA-256 of members as they are stored; as text 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MemberDigest(u128);
 
 impl MemberDigest {
-    /// The digest of a member's stored bytes.
-    pub fn of(stored: &[u8]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(stored).into();
+    /// What was fed to `digest`.
+    pub fn of(digest: Sha256) -> Self {
+        let digest: [u8; 32] = digest.finalize().into();
         Self(digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte)))
     }
 }
@@ -76,7 +81,7 @@ impl From<Member> for Listed {
     }
 }
 
-/// Members in their order, some twenty bytes each. They are the same, and the same JSON, as a list of them; cloning copies
+/// Members in their order, some ten bytes each. They are the same, and the same JSON, as a list of them; cloning copies
 /// nothing.
 #[derive(Clone, Default)]
 pub struct Members {
@@ -119,6 +124,16 @@ impl Members {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether every member is covered by a digest, and none by one of so many that reading them would take much.
+    pub fn are_digested(&self) -> bool {
+        let mut open = 0;
+        let bounded = self.iter().all(|member| {
+            open = if member.digest.is_some() { 0 } else { open + 1 };
+            open < DIGESTED_TOGETHER
+        });
+        bounded && open == 0
     }
 
     /// Unpacks them one after the other.
@@ -251,9 +266,10 @@ mod tests {
 
     #[test]
     fn a_digest_is_the_first_half_of_sha256() {
-        let text = String::from(MemberDigest::of(b"abc"));
+        let of = |stored: &[u8]| MemberDigest::of(Sha256::new_with_prefix(stored));
+        let text = String::from(of(b"abc"));
         assert_eq!(text, "ba7816bf8f01cfea414140de5dae2223");
-        assert_eq!(MemberDigest::try_from(text), Ok(MemberDigest::of(b"abc")));
+        assert_eq!(MemberDigest::try_from(text), Ok(of(b"abc")));
         assert!(MemberDigest::try_from("+a7816bf8f01cfea414140de5dae2223".to_owned()).is_err());
         let old: Member = serde_json::from_str("[5,3]").unwrap();
         assert_eq!((old.sql_bytes, old.stored_bytes, old.digest), (5, 3, None));

@@ -24,7 +24,7 @@ pub use bounds::MOST_THREADS;
 pub use codec::{LARGEST_MEMBER, MEMBER_BYTES, Packer, unpack_member};
 pub use contents::{Contents, FileContents, LARGEST_CONTENTS};
 pub use map::{MemberMap, Place};
-pub use members::{Member, MemberDigest, Members, MembersIter};
+pub use members::{DIGESTED_TOGETHER, Member, MemberDigest, Members, MembersIter};
 pub use pack::{Compressors, Packed, Packing};
 pub use proven::{Proven, Told};
 pub use reader::SqlReader;

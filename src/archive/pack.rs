@@ -4,7 +4,7 @@
 
 use super::bounds::permits;
 use super::codec::{MEMBER_BYTES, Packer};
-use super::members::{Member, MemberDigest, Members};
+use super::members::{DIGESTED_TOGETHER, Member, MemberDigest, Members};
 use super::ordered::{Feeder, Pool, Results};
 use crate::config::Compression;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -29,8 +29,7 @@ impl Compressors {
         let pool = Pool::start("pgkeep-pack", threads, || {
             let mut packer = Packer::new(compression)?;
             Ok(move |chunk: Chunk| {
-                let packed = packer.pack(&chunk.buffer[..chunk.length]);
-                let packed = packed.map(|stored| (Bytes::copy_from_slice(stored), MemberDigest::of(stored)));
+                let packed = packer.pack(&chunk.buffer[..chunk.length]).map(Bytes::copy_from_slice);
                 (chunk, packed)
             })
         })?;
@@ -69,7 +68,7 @@ struct Chunk {
 }
 
 /// The SQL, and what it became.
-type Compressed = (Chunk, Result<(Bytes, MemberDigest)>);
+type Compressed = (Chunk, Result<Bytes>);
 
 /// The writer's half of what is known at the end.
 struct Written {
@@ -158,21 +157,24 @@ fn write(
     mut deliver: impl FnMut(Bytes) -> Result<()>,
 ) -> Result<Written> {
     let mut digest = Sha256::new();
+    let mut run = Sha256::new();
     let mut members = Members::new();
     let mut stored_bytes = 0;
-    for (chunk, packed) in results {
-        let (packed, member_digest) = packed?;
+    let mut results = results.peekable();
+    while let Some((chunk, packed)) = results.next() {
+        let packed = packed?;
         // The cutter may be through: then nobody needs the buffer.
         drop(recycle.send(chunk.buffer));
-        members.push(Member {
-            sql_bytes: chunk.length as u64,
-            stored_bytes: packed.len() as u64,
-            digest: Some(member_digest),
-        });
-        stored_bytes += packed.len() as u64;
-        progress.stored_bytes.fetch_add(packed.len() as u64, Ordering::Relaxed);
         digest.update(&packed);
+        run.update(&packed);
+        let sizes = (chunk.length as u64, packed.len() as u64);
+        stored_bytes += sizes.1;
+        progress.stored_bytes.fetch_add(sizes.1, Ordering::Relaxed);
         deliver(packed)?;
+        let full = (members.len() as u64 + 1).is_multiple_of(DIGESTED_TOGETHER);
+        let ends = full || results.peek().is_none();
+        let digest = ends.then(|| MemberDigest::of(std::mem::take(&mut run)));
+        members.push(Member { sql_bytes: sizes.0, stored_bytes: sizes.1, digest });
     }
     Ok(Written { members, stored_bytes, sha256: hex::encode(digest.finalize()) })
 }
@@ -216,7 +218,7 @@ mod tests {
             alone.extend(piece);
             at = end;
         }
-        assert!(alone == sql);
+        assert!(alone == sql && packed.members.are_digested());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ impl Proven {
         self.copies.get(self.first.load(Ordering::Relaxed))
     }
 
-    /// Fails unless `bytes`, which are those of `range`, are whole members with the right digests.
+    /// Fails unless `bytes`, which are those of `range`, are whole runs of members with the right digests.
     fn check(&self, key: &Key, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
         let Some(map) = self.maps.get(key) else { return Ok(()) };
         let mut place = map.at_stored(range.start);
@@ -49,22 +50,27 @@ impl Proven {
         if place.stored != range.start {
             return Err(apart());
         }
+        let mut run = Sha256::new();
+        let mut begin = (place.number, place.sql);
+        let mut open = false;
         while !rest.is_empty() {
-            let (sql, number) = (place.sql, place.number);
             let member = place.pass().ok_or_else(apart)?;
             let length = usize::try_from(member.stored_bytes).unwrap_or(usize::MAX);
             let (stored, after) = rest.split_at_checked(length).ok_or_else(apart)?;
-            if member.digest != Some(MemberDigest::of(stored)) {
-                let end = sql.saturating_add(member.sql_bytes);
-                return Err(Error::new(
-                    ErrorKind::Damaged,
-                    format!("{} is damaged: member {number}, SQL bytes {sql} to {end}, has changed", key.file_name()),
-                )
-                .hint("try another backup; `pgkeep backup verify --all` tells which are intact"));
-            }
+            run.update(stored);
             rest = after;
+            open = member.digest.is_none();
+            if let Some(digest) = member.digest {
+                if digest != MemberDigest::of(std::mem::take(&mut run)) {
+                    let (first, last, sql) = (begin.0, place.number - 1, begin.1);
+                    let message = format!("members {first} to {last}, SQL bytes {sql} to {}, have changed", place.sql);
+                    return Err(Error::new(ErrorKind::Damaged, format!("{} is damaged: {message}", key.file_name()))
+                        .hint("try another backup; `pgkeep backup verify --all` tells which are intact"));
+                }
+                begin = (place.number, place.sql);
+            }
         }
-        Ok(())
+        if open { Err(apart()) } else { Ok(()) }
     }
 }
 
@@ -142,5 +148,85 @@ impl Destination for Proven {
 
     async fn sweep(&self, _prefix: &Key, _now: DateTime<Utc>) -> Result<Vec<Swept>> {
         read_only()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::members::{Member, Members};
+    use super::*;
+    use crate::destination::{Effect, Fault, Faulty, Memory, Operation};
+    use std::sync::Mutex;
+
+    const PIECES: [&[u8]; 3] = [b"first", b"second one", b"third"];
+
+    fn key() -> Key {
+        "a/b.sql.gz".parse().unwrap()
+    }
+
+    fn digest(stored: &[u8]) -> MemberDigest {
+        MemberDigest::of(Sha256::new_with_prefix(stored))
+    }
+
+    fn map() -> BTreeMap<Key, Arc<MemberMap>> {
+        let member = |piece: &&[u8]| Member {
+            sql_bytes: 100,
+            stored_bytes: piece.len() as u64,
+            // The first two share a digest.
+            digest: match *piece {
+                b"first" => None,
+                b"second one" => Some(digest(b"firstsecond one")),
+                other => Some(digest(other)),
+            },
+        };
+        let members: Members = PIECES.iter().map(member).collect();
+        BTreeMap::from([(key(), Arc::new(MemberMap::new(&members)))])
+    }
+
+    fn copy(name: &str, bytes: &[u8], faults: Vec<Fault>) -> Arc<dyn Destination> {
+        let memory = Memory::new(name);
+        memory.insert(&key(), Bytes::copy_from_slice(bytes), Utc::now());
+        Arc::new(Faulty::new(Arc::new(memory.destination()), faults))
+    }
+
+    fn proven(copies: Vec<Arc<dyn Destination>>) -> (Proven, Arc<Mutex<Vec<String>>>) {
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&told);
+        (Proven::new(copies, map(), Box::new(move |why| heard.lock().unwrap().push(why))), told)
+    }
+
+    #[tokio::test]
+    async fn a_member_comes_from_a_copy_in_which_it_is_whole() {
+        let whole = PIECES.concat();
+        let mut broken = whole.clone();
+        broken[7] ^= 1;
+        let (proven, told) = proven(vec![copy("near", &broken, Vec::new()), copy("far", &whole, Vec::new())]);
+        assert_eq!(proven.read(&key(), 15..20).await.unwrap(), &b"third"[..]);
+        assert!(told.lock().unwrap().is_empty());
+        assert_eq!(proven.read(&key(), 0..15).await.unwrap(), &b"firstsecond one"[..]);
+        assert!(told.lock().unwrap()[0].contains("near") && told.lock().unwrap()[0].contains("members 0 to 1"));
+        assert_eq!(proven.current().unwrap().name(), "near", "its other members are whole");
+        for apart in [0..5, 5..15, 6..15, 0..17] {
+            assert_eq!(proven.read(&key(), apart).await.unwrap_err().kind(), ErrorKind::Refused, "no whole run");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_cannot_be_read_is_not_asked_again() {
+        let fails = vec![Fault::new(Operation::Read, Effect::Fails(ErrorKind::Unavailable)).nth(1).lasting()];
+        let whole = PIECES.concat();
+        let (proven, told) = proven(vec![copy("near", &whole, fails), copy("far", &whole, Vec::new())]);
+        for _ in 0..3 {
+            assert_eq!(proven.read(&key(), 15..20).await.unwrap(), &b"third"[..]);
+        }
+        assert_eq!((told.lock().unwrap().len(), proven.name()), (1, "far"));
+    }
+
+    #[tokio::test]
+    async fn what_is_whole_nowhere_is_damaged() {
+        let (proven, _) = proven(vec![copy("near", b"firstsecond 0nethird", Vec::new())]);
+        let error = proven.read(&key(), 0..20).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged);
+        assert!(error.one_line().contains("SQL bytes 0 to 200"), "{}", error.one_line());
     }
 }

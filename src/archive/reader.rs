@@ -30,7 +30,7 @@ pub struct SqlReader {
 
 impl SqlReader {
     /// Hands the SQL bytes `range` to `consume`, in order and on a thread of its own. Reads the members that hold them, and
-    /// no other.
+    /// those that share a digest with these.
     pub async fn read(
         &self,
         range: Range<u64>,
@@ -47,9 +47,11 @@ impl SqlReader {
         let mut place = self.map.at_sql(range.start);
         let (first, mut at) = (place.stored, place.sql);
         let mut members = Members::new();
-        while place.sql < range.end
+        let mut whole = false;
+        while (place.sql < range.end || !whole)
             && let Some(member) = place.pass()
         {
+            whole = member.digest.is_some();
             members.push(member);
         }
         let threads = self.threads.min(members.len());

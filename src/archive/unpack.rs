@@ -86,7 +86,7 @@ impl Unpacking {
     /// Reads ranges of several members, ahead where that pays. Ends quietly when nobody takes them any more: the taker has
     /// the error.
     async fn fetch(&self, batches: mpsc::Sender<Batch>, cancel: &Cancel) -> Result<()> {
-        let batched = in_batches(&self.members, self.destination.pace().bytes);
+        let batched = in_batches(&self.members, self.destination.pace().bytes, !self.digest);
         let mut start = self.first;
         let ranges = batched.clone().map(move |members| {
             let end = members.iter().map(|member| member.stored_bytes).sum::<u64>().saturating_add(start);
@@ -105,13 +105,17 @@ impl Unpacking {
 }
 
 /// The members in groups of at least `bytes` stored bytes, but for the last; made as they are needed, for there may be
-/// millions.
-fn in_batches(members: &Members, bytes: u64) -> impl Iterator<Item = Vec<Member>> + Clone + Send + use<> {
+/// millions. Those that share a digest stay together, if they are checked by it.
+fn in_batches(
+    members: &Members,
+    bytes: u64,
+    checked: bool,
+) -> impl Iterator<Item = Vec<Member>> + Clone + Send + use<> {
     let mut members = members.iter();
     std::iter::from_fn(move || {
         let mut batch = vec![members.next()?];
         let mut gathered = batch.first()?.stored_bytes;
-        while gathered < bytes
+        while (gathered < bytes || (checked && batch.last().is_some_and(|last| last.digest.is_none())))
             && let Some(member) = members.next()
         {
             gathered = gathered.saturating_add(member.stored_bytes);

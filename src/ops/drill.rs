@@ -443,7 +443,9 @@ impl Drill<'_> {
         findings.comparison.notes.extend(refused);
         let analyzing = Instant::now();
         ctx.phase(Phase::Analyze, 0);
-        let left_out = analyze(client, &ctx.cancel).await.map_err(could_not("the scratch could not be analyzed"))?;
+        let left_out = analyze(client, super::restore::jobs(None), &ctx.cancel)
+            .await
+            .map_err(could_not("the scratch could not be analyzed"))?;
         findings.comparison.notes.extend(left_out);
         findings.phase(Phase::Analyze, analyzing);
         findings.restore_seconds = clock.elapsed().as_secs_f64();

@@ -69,7 +69,7 @@ impl Ready {
 /// Reads and checks `backup`, noting what `omit` says is to be left out.
 pub(super) async fn make_ready(ctx: &Context, backup: &Backup, omit: &Omit) -> Result<Ready> {
     let contents = contents(ctx, backup).await?;
-    let digests = contents.files.iter().flat_map(|file| &file.members).all(|member| member.digest.is_some());
+    let digests = contents.files.iter().all(|file| file.members.are_digested());
     if !digests {
         return intact_copy(ctx, backup, omit).await.map(Ready::AsAWhole);
     }
@@ -113,9 +113,10 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
 }
 
 impl Parts {
-    /// The files, their progress told to `progress` from now on.
-    pub(super) fn follow(&mut self, progress: &Arc<Progress>) {
+    /// Makes the files ready to be loaded by `jobs` sessions at once, which tell `progress` how far they are.
+    pub(super) fn load_by(&mut self, jobs: usize, progress: &Arc<Progress>) {
         for file in &mut self.files {
+            file.reader.threads = (file.reader.threads / jobs.max(1)).max(1);
             file.reader.progress = Arc::clone(progress);
         }
     }

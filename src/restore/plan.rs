@@ -532,3 +532,29 @@ fn cut(map: &MemberMap, broken_lines: &[u64], rows: Range<u64>, wanted: u64) -> 
     pieces.push(begin..rows.end);
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{Member, Members};
+
+    #[test]
+    fn rows_are_cut_where_members_and_lines_begin() {
+        let member = |_| Member { sql_bytes: 10, stored_bytes: 5, digest: None };
+        let map = MemberMap::new(&(0..20).map(member).collect::<Members>());
+        assert_eq!(cut(&map, &[], 7..95, 30), [7..40, 40..70, 70..95]);
+        assert_eq!(cut(&map, &[3], 7..95, 30), [7..50, 50..80, 80..95], "member 3 ends within a line");
+        assert_eq!(cut(&map, &[], 7..60, 100), [7..60]);
+        for wanted in 1..40 {
+            let pieces = cut(&map, &[2, 7], 3..187, wanted);
+            assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start && !pair[0].is_empty()));
+            assert_eq!((pieces[0].start, pieces[pieces.len() - 1].end), (3, 187));
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_cut_from_the_text_of_an_entry() {
+        let cuts = [0..5, 12..15, 18..20, 29..40];
+        assert_eq!(without(b"0123456789abcdefghij", 10, cuts.iter().cloned()), b"01567abcdefghi");
+    }
+}

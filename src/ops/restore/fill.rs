@@ -33,7 +33,7 @@ impl Restorer<'_> {
         let client = self.maintenance.with_database(database);
         load_ready(ctx, &client, manifest, ready, jobs(self.request.jobs)).await?;
         ctx.phase(Phase::Analyze, 0);
-        notes.extend(analyze(&client, &ctx.cancel).await?);
+        notes.extend(analyze(&client, jobs(self.request.jobs), &ctx.cancel).await?);
         let restore_seconds = clock.elapsed().as_secs_f64();
         let without = Without { comment: matches!(place, Place::Ours(_)), ..self.without };
         notes.extend(apply_properties(ctx, &self.maintenance, manifest, database, without).await?);
@@ -92,7 +92,7 @@ pub(in crate::ops) async fn load_ready(
         }
         Ready::InParts(parts) => parts,
     };
-    parts.follow(&ctx.phase(Phase::Load, manifest.sql_bytes));
+    parts.load_by(jobs, &ctx.phase(Phase::Load, manifest.sql_bytes));
     let rows_loaded = || drop(ctx.phase(Phase::Index, 0));
     let loading = Loading { client, files: &parts.files, jobs, rows_loaded: &rows_loaded };
     loading.run(&ctx.cancel).await

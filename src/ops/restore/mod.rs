@@ -7,7 +7,7 @@ mod fill;
 mod needs;
 mod place;
 
-pub(super) use fill::{apply_properties, load_all};
+pub(super) use fill::{apply_properties, jobs, load_all};
 
 use super::outcome::RestoreOutcome;
 use super::ready::make_ready;
