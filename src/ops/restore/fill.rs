@@ -89,8 +89,9 @@ pub(in crate::ops) async fn load_all(
             threads: ctx.threads(),
             progress: Arc::clone(&progress),
         };
-        let (sha256, omitted, entries) = (file.sha256.clone(), scan.omitted.clone(), index.entries.clone());
-        load(client, LoadPart { unpacking, sha256, omitted, entries }, &ctx.cancel).await?;
+        let (omitted, replaced) = (scan.omitted.clone(), scan.replaced.clone());
+        let (sha256, entries) = (file.sha256.clone(), index.entries.clone());
+        load(client, LoadPart { unpacking, sha256, omitted, replaced, entries }, &ctx.cancel).await?;
     }
     Ok(())
 }

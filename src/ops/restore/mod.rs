@@ -138,7 +138,7 @@ impl Restorer<'_> {
             notes.push(format!("left out, for the target does not know it: SET {names}"));
         }
         let omit =
-            Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings, elsewhere: false };
+            Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings, ..Omit::default() };
         let clock = Instant::now();
         let intact = intact_copy(self.ctx, self.backup, &omit).await?;
         let place = self.make_place(there.as_ref()).await?;
