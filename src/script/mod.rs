@@ -16,6 +16,7 @@ mod entry;
 mod foreign;
 #[cfg(test)]
 mod generate;
+mod globals;
 mod lexer;
 mod names;
 mod pattern;
@@ -29,6 +30,7 @@ pub use adapt::{Adaptation, Adapted, Edit, Omit};
 pub use digest::Digest;
 pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
+pub use globals::{GlobalRoles, Membership, RoleAttributes};
 pub use lexer::{Lexer, Step};
 pub use names::identifier;
 pub use pattern::EntryPattern;

@@ -3,7 +3,7 @@
 use super::backups::name;
 use super::{differences, line, table};
 use crate::cli::words::{counted, printable, seconds};
-use crate::ops::{DrillOutcome, Proof, RestoreOutcome, VerifyOutcome, VerifyStatus};
+use crate::ops::{DrillOutcome, Proof, RestoreOutcome, SwapBackOutcome, VerifyOutcome, VerifyStatus};
 
 /// Verified backups, each at each destination.
 pub(in crate::cli) fn verified(outcomes: &[VerifyOutcome]) -> String {
@@ -36,6 +36,9 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
             Proof::Skipped => "skipped: nothing was compared".to_owned(),
         },
     ));
+    for adaptation in &outcome.adaptations {
+        text.push_str(&line("adapted", &printable(adaptation)));
+    }
     for note in &outcome.notes {
         text.push_str(&line("note", note));
     }
@@ -45,8 +48,10 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
             let text_of_old = printable(old);
             text.push_str(&line("old database", &text_of_old));
             let next = format!(
-                "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n",
-                text_of_old.replace('"', "\"\"")
+                "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n      or back again: pgkeep restore \
+                 --swap-back --into {}\n",
+                text_of_old.replace('"', "\"\""),
+                printable(&outcome.database)
             );
             text.push_str(&next);
         }
@@ -57,6 +62,17 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
         }
         (None, Proof::Failed) => {}
     }
+    text
+}
+
+/// A database that has its name back, and what to do next.
+pub(in crate::cli) fn swapped_back(outcome: &SwapBackOutcome) -> String {
+    let mut text = format!("{} is {} again\n", printable(&outcome.target), printable(&outcome.was));
+    text.push_str(&line("kept", &printable(&outcome.kept_as)));
+    let (database, kept) = (printable(&outcome.database), printable(&outcome.kept_as));
+    text.push_str(&format!(
+        "next: look at {database}; back again: pgkeep restore --swap-back --into {database} --kept {kept}\n"
+    ));
     text
 }
 

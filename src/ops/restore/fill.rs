@@ -1,7 +1,7 @@
 //! Filling the database: load, analyze, properties, proof.
 
-use super::Restorer;
 use super::place::Place;
+use super::{Restorer, adapt};
 use crate::archive::Unpacking;
 use crate::catalogue::{FileKind, Manifest};
 use crate::config::Codec;
@@ -12,7 +12,7 @@ use crate::ops::check::Intact;
 use crate::ops::outcome::{Proof, RestoreOutcome};
 use crate::ops::prove::{Kept, prove};
 use crate::postgres::{Client, Without};
-use crate::restore::{LoadPart, analyze, load};
+use crate::restore::{Existing, LoadPart, analyze, load};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ impl Restorer<'_> {
     pub(super) async fn fill(
         &self,
         place: &Place,
+        there: Option<&Existing>,
         intact: &Intact,
         clock: Instant,
         mut notes: Vec<String>,
@@ -39,8 +40,13 @@ impl Restorer<'_> {
         let prove_clock = Instant::now();
         let comparison = if self.request.prove {
             let locale = matches!(place, Place::Ours(_));
-            let kept = Kept { without, locale };
-            Some(prove(ctx, &client, &self.search, manifest, &intact.contents, kept).await?)
+            let mut kept = Kept { without, locale };
+            if adapt::merges_roles(&self.backup.manifest, &self.request.roles) {
+                kept.without.privileges = true;
+                notes.push("privileges were not compared, for several roles have become one".to_owned());
+            }
+            let (contents, declared) = adapt::adapted_contents(intact, manifest, &self.request.roles);
+            Some(prove(ctx, &client, &self.search, &declared, &contents, kept).await?)
         } else {
             None
         };
@@ -53,7 +59,7 @@ impl Restorer<'_> {
                 (proof, comparison.differences)
             }
         };
-        let (database, kept_as) = self.take_name(place, proof, &mut notes).await?;
+        let (database, kept_as) = self.take_name(place, there, proof, &mut notes).await?;
         Ok(RestoreOutcome {
             backup: manifest.id.clone(),
             target: self.maintenance.with_database(&database).connection().describe(),
@@ -64,6 +70,7 @@ impl Restorer<'_> {
             prove_seconds,
             proof,
             differences,
+            adaptations: Vec::new(),
             notes,
             kept_as,
         })
