@@ -14,7 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const NEW: &str = "CREATE TABLE zones (id int PRIMARY KEY, name text); INSERT INTO zones VALUES (1, 'new'), (2, 'newer')";
+const NEW: &str =
+    "CREATE TABLE zones (id int PRIMARY KEY, name text); INSERT INTO zones VALUES (1, 'new'), (2, 'newer')";
 const OLD: &str = "CREATE TABLE zones AS SELECT 9 AS id, 'old' AS name";
 
 /// A server of its own with a backup, and a live database that holds something else.
@@ -36,7 +37,10 @@ impl Shop {
         let stored = Forged::back_up(&server, &source);
         let live = server.create_db("live");
         server.psql(&live, OLD);
-        server.psql("postgres", &format!("COMMENT ON DATABASE {live} IS 'our shop'; ALTER DATABASE {live} SET work_mem = '7MB'"));
+        server.psql(
+            "postgres",
+            &format!("COMMENT ON DATABASE {live} IS 'our shop'; ALTER DATABASE {live} SET work_mem = '7MB'"),
+        );
         Self { server, stored, live }
     }
 
@@ -47,7 +51,14 @@ impl Shop {
     /// `pgkeep restore --swap-back` or `--finish-swap`.
     fn back(&self, how: &str) -> Pgkeep {
         let url = self.server.url("postgres");
-        crate::support::pgkeep().server(&self.server).args(["restore", how, "--into", &self.live, "--database-url", &url])
+        crate::support::pgkeep().server(&self.server).args([
+            "restore",
+            how,
+            "--into",
+            &self.live,
+            "--database-url",
+            &url,
+        ])
     }
 
     /// `before_<id>`, `undone_<id>`, `restored_<id>`.
@@ -56,7 +67,8 @@ impl Shop {
     }
 
     fn databases(&self) -> Vec<String> {
-        let query = "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1') ORDER BY 1";
+        let query =
+            "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1') ORDER BY 1";
         self.server.psql("postgres", query).lines().map(str::to_owned).collect()
     }
 
@@ -71,7 +83,8 @@ impl Shop {
 
     /// A psql for a `bin_dir` whose pg_dump, once it has written the proof, runs `script`.
     fn behind_the_proof(&self, script: &str) -> tempfile::TempDir {
-        let pg_dump = format!("case \"$1\" in --version) exec \"$REAL\" \"$@\";; esac\n\"$REAL\" \"$@\" || exit\n{script}");
+        let pg_dump =
+            format!("case \"$1\" in --version) exec \"$REAL\" \"$@\";; esac\n\"$REAL\" \"$@\" || exit\n{script}");
         fake_bin_dir(self.server.bin_dir(), [("pg_dump", pg_dump.as_str())])
     }
 }
@@ -90,7 +103,10 @@ fn a_swap_says_what_it_will_do_and_is_undone_without_a_loss() {
     let _app = Session::hold(&shop.server, &shop.live, "SELECT 1");
     let outcome = shop.swap().ok();
     let kept = shop.beside("before");
-    says(&outcome, &["plan: ", &kept, "1 of postgres (fixture)", "settings of", "work_mem=7MB", "our shop", "swap-back"]);
+    says(
+        &outcome,
+        &["plan: ", &kept, "1 of postgres (fixture)", "settings of", "work_mem=7MB", "our shop", "swap-back"],
+    );
     assert!(outcome.stdout.contains(&kept) && outcome.stdout.contains("--swap-back"), "{outcome}");
     assert_eq!((shop.names_in(&shop.live).as_str(), shop.names_in(&kept).as_str()), ("new newer", "old"));
     assert!(shop.comment_of(&kept).contains("as it was before the restore") && shop.comment_of(&shop.live).is_empty());
@@ -158,7 +174,10 @@ fn what_keeps_a_database_from_being_renamed_is_said_before_anything_is_loaded() 
     assert_eq!(shop.databases(), before);
 
     // The owner may, and is told whose sessions he may not end. Slots and subscriptions stay behind.
-    shop.server.psql("postgres", &format!("ALTER DATABASE {live} OWNER TO restorer; ALTER TABLESPACE pg_default OWNER TO postgres"));
+    shop.server.psql(
+        "postgres",
+        &format!("ALTER DATABASE {live} OWNER TO restorer; ALTER TABLESPACE pg_default OWNER TO postgres"),
+    );
     shop.server.psql(live, "SELECT pg_create_logical_replication_slot('reader', 'test_decoding')");
     shop.server.psql(live, "CREATE SUBSCRIPTION news CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false)");
     shop.server.psql(live, "GRANT SELECT ON zones TO restorer");
@@ -263,10 +282,18 @@ fn a_swap_that_is_struck_at_any_instant_leaves_a_name_that_works_and_a_way_back(
             assert!(exchanged, "{told}");
         }
         if exchanged {
-            assert_eq!((shop.names_in(&shop.live).as_str(), shop.names_in(&kept).as_str()), ("new newer", "old"), "{told}");
+            assert_eq!(
+                (shop.names_in(&shop.live).as_str(), shop.names_in(&kept).as_str()),
+                ("new newer", "old"),
+                "{told}"
+            );
             shop.back("--swap-back").ok();
         }
-        assert_eq!((shop.names_in(&shop.live).as_str(), shop.comment_of(&shop.live).as_str()), ("old", "our shop"), "{told}");
+        assert_eq!(
+            (shop.names_in(&shop.live).as_str(), shop.comment_of(&shop.live).as_str()),
+            ("old", "our shop"),
+            "{told}"
+        );
         for left in shop.databases().iter().filter(|name| name.contains("_undone_") || name.contains("_restored_")) {
             shop.server.psql("postgres", &format!("DROP DATABASE \"{left}\""));
         }
@@ -292,7 +319,8 @@ fn strike(shop: &Shop, fault: Fault, running: &mut crate::support::Running) {
             }
         }
         Fault::Backend => {
-            let query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND backend_type = 'client backend'";
+            let query =
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND backend_type = 'client backend'";
             for pid in shop.server.try_psql("postgres", query).unwrap_or_default().lines() {
                 // SIGKILL of one session makes the whole server start over.
                 let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
