@@ -8,7 +8,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::{Client, SESSION, sqlstate, summary};
 use crate::process::{CTRL_Z, Status, Stdin};
-use crate::script::{Entries, Entry};
+use crate::script::{Entries, Entry, EntryPattern};
 use std::io::Write;
 use std::ops::Range;
 
@@ -150,8 +150,9 @@ impl Cut {
 /// What psql's failure means: the object it was about, and whose fault it is.
 fn explain(client: &Client, status: &Status, entries: &Entries, preamble: u64) -> Error {
     let said = summary(&status.stderr);
-    let object = line_of(&status.stderr)
-        .and_then(|line| entry_at(entries, line.saturating_sub(preamble)))
+    let entry = line_of(&status.stderr).and_then(|line| entry_at(entries, line.saturating_sub(preamble)));
+    let object = entry
+        .as_ref()
         .map(|entry| {
             let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
             format!(" at {} {schema}{}", entry.kind, entry.name)
@@ -182,7 +183,12 @@ fn explain(client: &Client, status: &Status, entries: &Entries, preamble: u64) -
             error(ErrorKind::Unavailable, "the server broke off; its own log tells why. Try again")
         }
         (Some("42501"), _) => {
-            error(ErrorKind::PermissionDenied, "restore as a superuser, or with --no-owner and --no-privileges")
+            // What can do without the rest can be left out.
+            let pattern = entry.and_then(|entry| format!("{}:{}", entry.kind, entry.name).parse::<EntryPattern>().ok());
+            let leave_out =
+                pattern.map(|pattern| format!(", or leave it out: --without '{pattern}'")).unwrap_or_default();
+            let hint = format!("restore as a superuser, or with --no-owner and --no-privileges{leave_out}");
+            error(ErrorKind::PermissionDenied, &hint)
         }
         (Some(_), _) => {
             error(ErrorKind::Failed, "the rest was not loaded; the statement above is what stands in the way")

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The settings that pg_dump 14 to 18 writes at the head of a script, or between its entries.
-pub const SETTINGS_WRITTEN: [&str; 13] = [
+pub const SETTINGS_WRITTEN: [&str; 12] = [
     "statement_timeout",
     "lock_timeout",
     "idle_in_transaction_session_timeout",
@@ -21,7 +21,6 @@ pub const SETTINGS_WRITTEN: [&str; 13] = [
     "row_security",
     "default_tablespace",
     "default_table_access_method",
-    "default_toast_compression",
 ];
 
 /// Roles that managed services make; theirs are not superusers, but may do some of what only superusers may elsewhere.
@@ -100,8 +99,6 @@ pub struct Asked<'a> {
     pub no_privileges: bool,
     /// Whole entries.
     pub without: &'a [EntryPattern],
-    /// Extensions that the database has already.
-    pub installed: &'a BTreeSet<String>,
 }
 
 impl TargetServer {
@@ -132,6 +129,7 @@ impl TargetServer {
         if self.superuser {
             return Vec::new();
         }
+        let managed = self.managed();
         let mut owners: BTreeSet<String> = BTreeSet::new();
         let mut granting: BTreeSet<String> = BTreeSet::new();
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
@@ -160,14 +158,13 @@ impl TargetServer {
             if whole {
                 *kinds.entry("PUBLICATION").or_default() += 1;
             }
-            if kind == "EXTENSION" && self.extensions.get(&name) == Some(&true) && !asked.installed.contains(&name) {
+            if kind == "EXTENSION" && self.extensions.get(&name) == Some(&true) {
                 let option = format!("--without extension:{name}");
                 found.insert(Obstacle { what: format!("extension {name} needs a superuser"), option });
             }
-            if let ("COMMENT", Some(extension)) = (kind.as_str(), name.strip_prefix("EXTENSION "))
-                && (extension == "plpgsql" || asked.installed.contains(extension))
-            {
-                let what = format!("the comment of extension {extension}, which is there and somebody else's");
+            // Services let roles create extensions that then belong to somebody else.
+            if let ("COMMENT", Some(extension), true) = (kind.as_str(), name.strip_prefix("EXTENSION "), managed) {
+                let what = format!("the comment of extension {extension}, which may be somebody else's");
                 found.insert(Obstacle { what, option: format!("--without 'comment:EXTENSION {extension}'") });
             }
         }

@@ -232,11 +232,12 @@ pub(super) fn sequence_value(statement: &[u8]) -> Option<String> {
     Some(text(value))
 }
 
-/// The setting that a statement `SET name = value;` sets.
+/// The setting that a statement `SET name = value;` sets. A `SET SESSION AUTHORIZATION` is none, whatever the role's name.
 pub(super) fn setting(statement: &[u8]) -> Option<(String, String)> {
     let body = statement.strip_prefix(b"SET ")?.strip_suffix(b";")?;
     let equals = body.windows(3).position(|three| three == b" = ")?;
-    Some((text(&body[..equals]), text(&body[equals + 3..])))
+    let name = body.get(..equals).filter(|name| name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.".contains(b)))?;
+    Some((text(name), text(&body[equals + 3..])))
 }
 
 /// `name` as an SQL identifier, always quoted.
@@ -289,6 +290,12 @@ mod tests {
         assert_eq!(roles(b"ALTER DEFAULT PRIVILEGES FOR ROLE a GRANT SELECT ON TABLES TO b;"), ["a", "b"]);
         assert_eq!(roles(b"CREATE USER MAPPING FOR \"public\" SERVER s;"), ["public"]);
         assert_eq!(roles(b"SET SESSION AUTHORIZATION bob;"), ["bob"]);
+    }
+
+    #[test]
+    fn a_role_with_an_equals_sign_is_no_setting() {
+        assert_eq!(setting(b"SET a_b.c = 'x = y';"), Some(("a_b.c".to_owned(), "'x = y'".to_owned())));
+        assert_eq!(setting(b"SET SESSION AUTHORIZATION \"a = b\";"), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::postgres::programs::{find_clients, find_newest_clients};
 use crate::postgres::{Client, inspect};
 use crate::proof::{Comparison, compare_properties};
 use crate::restore::{
-    Beside, BesideDatabase, BesideMark, Exchange, Existing, Live, Scratch, databases_beside, free_name_beside, live,
-    name_beside, rename,
+    Beside, BesideDatabase, BesideMark, Exchange, Existing, Live, Scratch, Sessions, databases_beside,
+    free_name_beside, live, name_beside, rename,
 };
 use serde::Serialize;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ impl Restorer<'_> {
     fn warn_of(&self, live: &Live) {
         let (ctx, name) = (self.ctx, &self.name);
         let lasting: Vec<String> =
-            live.sessions.iter().filter(|sessions| !sessions.may_end).map(|sessions| sessions.describe()).collect();
+            live.sessions.iter().filter(|sessions| !sessions.may_end).map(Sessions::describe).collect();
         if !lasting.is_empty() {
             ctx.warn(format!(
                 "role {} may not end these sessions on {name}: {}. GRANT pg_signal_backend TO it (those of superusers need a \
@@ -147,7 +147,7 @@ impl Restorer<'_> {
 }
 
 fn who(live: &Live) -> String {
-    live.sessions.iter().map(|sessions| sessions.describe()).collect::<Vec<_>>().join(", ")
+    live.sessions.iter().map(Sessions::describe).collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses what no time limit helps against.

@@ -7,7 +7,6 @@ use crate::ops::contents;
 use crate::postgres::programs::server_version;
 use crate::restore::{Asked, Existing};
 use crate::script::Entry;
-use std::collections::BTreeSet;
 
 impl Restorer<'_> {
     /// Everything that is lacking is said at once; roles are created where that was asked for, last of all.
@@ -97,11 +96,6 @@ impl Restorer<'_> {
             )
             .hint("ALTER ROLE ... CREATEDB, or restore into an empty database that is there and belongs to it"));
         }
-        let mut installed = BTreeSet::new();
-        if there.is_some() && !request.swap {
-            let query = "select coalesce(json_agg(extname), '[]') from pg_catalog.pg_extension;";
-            installed = self.maintenance.with_database(&self.name).query_json(query, &ctx.cancel).await?;
-        }
         let mut server = self.server.clone();
         server.mine.extend(roles.missing.iter().cloned());
         let index = contents(ctx, self.backup).await?;
@@ -109,12 +103,8 @@ impl Restorer<'_> {
             let owner = entry.owner.map(|owner| request.roles.get(&owner).cloned().unwrap_or(owner));
             Entry { owner, ..entry }
         };
-        let asked = Asked {
-            no_owner: request.no_owner,
-            no_privileges: request.no_privileges,
-            without: &request.without,
-            installed: &installed,
-        };
+        let asked =
+            Asked { no_owner: request.no_owner, no_privileges: request.no_privileges, without: &request.without };
         let obstacles = server.obstacles(index.entries().map(mapped), &self.manifest().properties.owner, asked);
         if obstacles.is_empty() {
             return Ok(());
