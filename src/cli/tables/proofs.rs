@@ -4,6 +4,7 @@ use super::backups::name;
 use super::{differences, line, table};
 use crate::cli::words::{counted, printable, seconds};
 use crate::ops::{DrillOutcome, Proof, RestoreOutcome, SwapBackOutcome, VerifyOutcome, VerifyStatus};
+use crate::process::shell_word;
 
 /// Verified backups, each at each destination.
 pub(in crate::cli) fn verified(outcomes: &[VerifyOutcome]) -> String {
@@ -51,7 +52,7 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
                 "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n      or back again: pgkeep restore \
                  --swap-back --into {}\n",
                 text_of_old.replace('"', "\"\""),
-                printable(&outcome.database)
+                shell_word(&printable(&outcome.database))
             );
             text.push_str(&next);
         }
@@ -69,7 +70,7 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
 pub(in crate::cli) fn swapped_back(outcome: &SwapBackOutcome) -> String {
     let mut text = format!("{} is {} again\n", printable(&outcome.target), printable(&outcome.was));
     text.push_str(&line("kept", &printable(&outcome.kept_as)));
-    let (database, kept) = (printable(&outcome.database), printable(&outcome.kept_as));
+    let (database, kept) = (shell_word(&printable(&outcome.database)), shell_word(&printable(&outcome.kept_as)));
     text.push_str(&format!(
         "next: look at {database}; back again: pgkeep restore --swap-back --into {database} --kept {kept}\n"
     ));

@@ -9,6 +9,7 @@ use crate::ops::Context;
 use crate::ops::outcome::Proof;
 use crate::postgres::programs::{find_clients, find_newest_clients};
 use crate::postgres::{Client, inspect};
+use crate::process::shell_word;
 use crate::proof::{Comparison, compare_properties};
 use crate::restore::{
     Beside, BesideDatabase, BesideMark, Exchange, Existing, Live, Scratch, Sessions, databases_beside,
@@ -31,7 +32,7 @@ impl Restorer<'_> {
             "then, within {}, in one transaction: {name} is renamed to {kept}, and the restored one to {name}",
             humantime::format_duration(self.request.swap_timeout)
         ));
-        plan(format!("back again: pgkeep restore --swap-back --into {name}"));
+        plan(format!("back again: pgkeep restore --swap-back --into {}", shell_word(name)));
         let pretty = format!("select pg_catalog.pg_size_pretty({}::bigint);", manifest.sql_bytes);
         let sql = self.maintenance.query(&pretty, &ctx.cancel).await?;
         let size = live.size.as_ref().map(|size| format!("{name} takes {size} and stays; ")).unwrap_or_default();
@@ -100,7 +101,9 @@ impl Restorer<'_> {
         let done = if proved == Some(true) { "restored and proved" } else { "restored" };
         let message = format!("{name} was not replaced; what was {done} is database {kept}");
         let hint = format!(
-            "{name} is as it was. When nobody is connected to it: pgkeep restore --finish-swap --into {name} --kept {kept}"
+            "{name} is as it was. When nobody is connected to it: pgkeep restore --finish-swap --into {} --kept {}",
+            shell_word(name),
+            shell_word(&kept)
         );
         Err(Error::new(error.kind(), message).caused_by(error).hint(hint))
     }

@@ -67,7 +67,10 @@ impl Restorer<'_> {
         }
         if !roles.predefined.is_empty() {
             lacking.push(format!("predefined roles: {}", roles.predefined.join(", ")));
-            hints.push(format!("name others, as in --role {}=NAME, or add --no-privileges", roles.predefined[0]));
+            hints.push(format!(
+                "name others, as in --role {}=NAME, or add --no-privileges",
+                roles.predefined.join("=NAME --role ")
+            ));
         }
         let wanted = |name: &str| !self.request.without.iter().any(|pattern| pattern.matches("EXTENSION", name));
         let extensions = self.manifest().extensions.iter().map(|extension| extension.name.as_str());
