@@ -73,8 +73,8 @@ pub async fn target_server(client: &Client, cancel: &Cancel) -> Result<TargetSer
         'mine', (select json_agg(rolname) from pg_catalog.pg_roles where pg_catalog.pg_has_role(oid, \
            case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end)), \
         'tablespaces', (select json_agg(spcname) from pg_catalog.pg_tablespace), \
-        'extensions', (select coalesce(json_object_agg(e.name, v.superuser and not v.trusted), '{}') \
-           from pg_catalog.pg_available_extensions e join pg_catalog.pg_available_extension_versions v \
+        'extensions', (select coalesce(json_object_agg(e.name, coalesce(v.superuser and not v.trusted, false)), '{}') \
+           from pg_catalog.pg_available_extensions e left join pg_catalog.pg_available_extension_versions v \
            on v.name = e.name and v.version = e.default_version), \
         'settings', (select json_agg(name) from pg_catalog.pg_settings)) \
         from pg_catalog.pg_roles me where me.rolname = current_user;";

@@ -277,6 +277,7 @@ fn a_swap_that_is_struck_at_any_instant_leaves_a_name_that_works_and_a_way_back(
         let kept = shop.beside("before");
         let exchanged = shop.databases().contains(&kept);
         outcomes[usize::from(exchanged)] += 1;
+        println!("round {round}: {fault:?} after {delay:?}, exchanged: {exchanged}, code {:?}", outcome.code);
         let told = format!("round {round}, {fault:?} after {delay:?}, exchanged: {exchanged}: {outcome}");
         if outcome.code == Some(0) {
             assert!(exchanged, "{told}");

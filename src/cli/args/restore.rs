@@ -8,7 +8,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `OLD=NEW`. The names of roles hold an equals sign now and then; the first one parts them, and there is `\\=` for others.
+/// `OLD=NEW`. The names of roles hold an equals sign now and then; the first one parts them, and there is `\=` for others.
 fn role(text: &str) -> Result<(String, String), String> {
     let place = text.match_indices('=').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'));
     let (old, new) = place.map_or((text, ""), |at| (&text[..at], &text[at + 1..]));

@@ -48,11 +48,11 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
         (Some(old), _) => {
             let text_of_old = printable(old);
             text.push_str(&line("old database", &text_of_old));
+            let back = format!("pgkeep restore --swap-back --into {}", shell_word(&printable(&outcome.database)));
+            text.push_str(&line("back again", &back));
             let next = format!(
-                "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n      or back again: pgkeep restore \
-                 --swap-back --into {}\n",
-                text_of_old.replace('"', "\"\""),
-                shell_word(&printable(&outcome.database))
+                "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n",
+                text_of_old.replace('"', "\"\"")
             );
             text.push_str(&next);
         }
@@ -68,7 +68,8 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
 
 /// A database that has its name back, and what to do next.
 pub(in crate::cli) fn swapped_back(outcome: &SwapBackOutcome) -> String {
-    let mut text = format!("{} is {} again\n", printable(&outcome.target), printable(&outcome.was));
+    let mut text = format!("{} is now what was {}\n", printable(&outcome.target), printable(&outcome.was));
+    text.push_str(&line("backup", outcome.backup.as_str()));
     text.push_str(&line("kept", &printable(&outcome.kept_as)));
     let (database, kept) = (shell_word(&printable(&outcome.database)), shell_word(&printable(&outcome.kept_as)));
     text.push_str(&format!(
