@@ -45,13 +45,6 @@ pub struct FileContents {
     pub entries: Entries,
 }
 
-impl FileContents {
-    /// The entries that reach into the SQL range from `start` to `end`, for telling what a damaged member held.
-    pub fn entries_within(&self, start: u64, end: u64) -> impl Iterator<Item = Entry> {
-        self.entries.iter().filter(move |entry| entry.start < end && entry.end > start)
-    }
-}
-
 impl Contents {
     /// The index of `files`.
     pub fn new(files: Vec<FileContents>) -> Self {

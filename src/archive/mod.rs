@@ -26,6 +26,6 @@ pub use contents::{Contents, FileContents, LARGEST_CONTENTS};
 pub use map::{MemberMap, Place};
 pub use members::{DIGESTED_TOGETHER, Member, MemberDigest, Members, MembersIter};
 pub use pack::{Compressors, Packed, Packing};
-pub use proven::{Proven, Told};
+pub use proven::{Names, Proven, Told};
 pub use reader::SqlReader;
 pub use unpack::{Broken, Unpacked, Unpacking};

@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Told in words what was wrong with which copy.
 pub type Told = Box<dyn Fn(String) + Send + Sync>;
 
+/// Tells what the SQL bytes of a file held, for errors.
+pub type Names = Box<dyn Fn(&Key, Range<u64>) -> String + Send + Sync>;
+
 /// Copies of one backup, read as one: every member comes from a copy in which it is whole. For reading only.
 pub struct Proven {
     copies: Vec<Arc<dyn Destination>>,
@@ -27,13 +30,19 @@ pub struct Proven {
     first: AtomicUsize,
     maps: BTreeMap<Key, Arc<MemberMap>>,
     told: Told,
+    names: Names,
 }
 
 impl Proven {
     /// Reads the files in `maps`, whose members all have digests, from the first of `copies` in which they are whole.
-    /// `told` hears why a copy was not good enough.
-    pub fn new(copies: Vec<Arc<dyn Destination>>, maps: BTreeMap<Key, Arc<MemberMap>>, told: Told) -> Self {
-        Self { copies, first: AtomicUsize::new(0), maps, told }
+    /// `told` hears why a copy was not good enough, and `names` what damaged bytes held.
+    pub fn new(
+        copies: Vec<Arc<dyn Destination>>,
+        maps: BTreeMap<Key, Arc<MemberMap>>,
+        told: Told,
+        names: Names,
+    ) -> Self {
+        Self { copies, first: AtomicUsize::new(0), maps, told, names }
     }
 
     /// The copy that is asked first now.
@@ -62,8 +71,12 @@ impl Proven {
             open = member.digest.is_none();
             if let Some(digest) = member.digest {
                 if digest != MemberDigest::of(std::mem::take(&mut run)) {
-                    let (first, last, sql) = (begin.0, place.number - 1, begin.1);
-                    let message = format!("members {first} to {last}, SQL bytes {sql} to {}, have changed", place.sql);
+                    let (first, last, sql) = (begin.0, place.number - 1, begin.1..place.sql);
+                    let held = (self.names)(key, sql.clone());
+                    let message = format!(
+                        "members {first} to {last} have changed; SQL bytes {} to {} held {held}",
+                        sql.start, sql.end
+                    );
                     return Err(Error::new(ErrorKind::Damaged, format!("{} is damaged: {message}", key.file_name()))
                         .hint("try another backup; `pgkeep backup verify --all` tells which are intact"));
                 }
@@ -192,7 +205,15 @@ mod tests {
     fn proven(copies: Vec<Arc<dyn Destination>>) -> (Proven, Arc<Mutex<Vec<String>>>) {
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = Arc::clone(&told);
-        (Proven::new(copies, map(), Box::new(move |why| heard.lock().unwrap().push(why))), told)
+        (
+            Proven::new(
+                copies,
+                map(),
+                Box::new(move |why| heard.lock().unwrap().push(why)),
+                Box::new(|_, _| "rows".to_owned()),
+            ),
+            told,
+        )
     }
 
     #[tokio::test]
@@ -227,6 +248,6 @@ mod tests {
         let (proven, _) = proven(vec![copy("near", b"firstsecond 0nethird", Vec::new())]);
         let error = proven.read(&key(), 0..20).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
-        assert!(error.one_line().contains("SQL bytes 0 to 200"), "{}", error.one_line());
+        assert!(error.one_line().contains("SQL bytes 0 to 200 held rows"), "{}", error.one_line());
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn restore() -> RestoreOutcome {
         prove_seconds: 0.5,
         proof: Proof::Passed,
         differences: Vec::new(),
+        adaptations: Vec::new(),
         notes: Vec::new(),
         kept_as: None,
     }

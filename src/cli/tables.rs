@@ -9,7 +9,7 @@ mod status;
 pub(super) use backups::{adopted, backup, copied, fetched, list, show};
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
-pub(super) use proofs::{drilled, restored, verified};
+pub(super) use proofs::{drilled, restored, swapped_back, verified};
 pub(super) use status::status;
 
 use super::words::printable;

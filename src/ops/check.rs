@@ -7,10 +7,11 @@ use crate::config::Codec;
 use crate::destination::{Admission, Destination, Key, Mirrored, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
-use crate::script::{ColumnOrder, Entry, Omit, Scan, Scanner, TableData};
+use crate::script::{ColumnOrder, Entries, Entry, Omit, Scan, Scanner, TableData};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use std::io::Read;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -363,13 +364,18 @@ impl Reading<'_> {
 }
 
 fn broken_problem(name: &Key, Broken { sql, why }: &Broken, index: &FileContents) -> String {
-    let entries: Vec<Entry> = index.entries_within(sql.start, sql.end).collect();
-    let tables: Vec<String> = entries.iter().filter_map(|entry| entry.table.as_ref()).map(TableData::name).collect();
-    let others = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
+    format!("{name}: {why}; SQL bytes {} to {} held {}", sql.start, sql.end, held(&index.entries, sql.clone()))
+}
+
+/// What the SQL bytes `sql` of a file with `entries` hold: its tables, or what else there is.
+pub(super) fn held(entries: &Entries, sql: Range<u64>) -> String {
+    let inside: Vec<Entry> = entries.iter().filter(|entry| entry.start < sql.end && entry.end > sql.start).collect();
+    let tables: Vec<String> = inside.iter().filter_map(|entry| entry.table.as_ref()).map(TableData::name).collect();
+    let others = inside.iter().map(|entry| format!("{} {}", entry.kind, entry.name));
     let held: Vec<String> = if tables.is_empty() { others.collect() } else { tables };
     let more = if held.len() > NAMED { format!(" and {} more", held.len() - NAMED) } else { String::new() };
     let named = held.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
-    format!("{name}: {why}; SQL bytes {} to {} held {named}{more}", sql.start, sql.end)
+    format!("{named}{more}")
 }
 
 /// What the unpacked SQL holds must be what the index says it held when it was dumped.

@@ -51,7 +51,7 @@ pub use outcome::{
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
-pub use restore::{RestoreRequest, Target, restore};
+pub use restore::{RestoreRequest, SwapBackOutcome, SwapBackRequest, Target, restore, swap_back};
 pub use service::{
     ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
 };

@@ -319,7 +319,9 @@ pub struct RestoreOutcome {
     pub proof: Proof,
     /// What differs.
     pub differences: Vec<Difference>,
-    /// What a restore changes by its nature, or was left out; each in words.
+    /// What was left out, reworded or created for this server; each in words.
+    pub adaptations: Vec<String>,
+    /// What a restore changes by its nature, and what could not be done; each in words.
     pub notes: Vec<String>,
     /// With `--swap`: the name under which the database that was replaced is kept.
     pub kept_as: Option<String>,

@@ -1,6 +1,6 @@
 //! A backup made ready to be restored: checked as far as must be before psql sees any of it.
 
-use super::check::{Intact, check_against, compare, contents, intact_copy};
+use super::check::{Intact, check_against, compare, contents, held, intact_copy};
 use super::{Backup, Context};
 use crate::archive::{Contents, MemberMap, Proven, SqlReader};
 use crate::catalogue::{FileKind, Manifest};
@@ -9,7 +9,7 @@ use crate::destination::{Destination, Key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
 use crate::restore::{RestoreFile, outline};
-use crate::script::{Omit, Scan};
+use crate::script::{Entries, Omit, Scan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -86,7 +86,11 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
         contents.files.iter().map(|file| (dir.child(&file.name), Arc::new(MemberMap::new(&file.members)))).collect();
     let told = ctx.clone();
     let by_key: BTreeMap<Key, Arc<MemberMap>> = maps.iter().cloned().collect();
-    let source = Arc::new(Proven::new(backup.copies.clone(), by_key, Box::new(move |why| told.warn(why))));
+    let entries: BTreeMap<Key, Entries> =
+        contents.files.iter().map(|file| (dir.child(&file.name), file.entries.clone())).collect();
+    let names = move |key: &Key, sql| entries.get(key).map(|entries| held(entries, sql)).unwrap_or_default();
+    let told = Box::new(move |why| told.warn(why));
+    let source = Arc::new(Proven::new(backup.copies.clone(), by_key, told, Box::new(names)));
     let mut files = Vec::new();
     for ((key, map), index) in maps.into_iter().zip(&contents.files) {
         if !problems.is_empty() {

@@ -6,6 +6,7 @@
 mod guard;
 mod invocation;
 mod streams;
+mod typed;
 mod unhurried;
 #[cfg(unix)]
 mod unix;
@@ -15,6 +16,7 @@ mod windows;
 pub use guard::{GUARD_COMMAND, Orphan, become_guarded, install_guard};
 pub use invocation::{Captured, Invocation, Running, Status, Stdin, Stdout};
 pub use streams::{CTRL_Z, Input, Output};
+pub use typed::shell_word;
 pub use unhurried::Unhurried;
 #[cfg(unix)]
 use unix as os;

@@ -8,7 +8,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::{Client, SESSION, sqlstate, summary};
 use crate::process::{CTRL_Z, Status, Stdin};
-use crate::script::{Entries, Entry};
+use crate::script::{Entries, Entry, EntryPattern};
 use std::io::Write;
 use std::ops::Range;
 
@@ -20,13 +20,15 @@ pub struct LoadPart {
     pub sha256: String,
     /// Byte ranges of its SQL that are left out, in order.
     pub omitted: Vec<Range<u64>>,
+    /// Byte ranges of its SQL for which something else is loaded, in order.
+    pub replaced: Vec<(Range<u64>, Vec<u8>)>,
     /// Its entries, to name what an error is about.
     pub entries: Entries,
 }
 
 /// Loads `part` into the database of `client`. An error of kind `Failed` is the backup's fault, any other the machine's.
 pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()> {
-    let LoadPart { unpacking, sha256, omitted, entries } = part;
+    let LoadPart { unpacking, sha256, omitted, replaced, entries } = part;
     let progress = std::sync::Arc::clone(&unpacking.progress);
     let mut psql = client.psql()?.args(["-v", "VERBOSITY=verbose", "-f", "-"]).stdin(Stdin::Pipe).spawn().await?;
     let mut input = psql.stdin.take().ok_or_else(|| Error::new(ErrorKind::Failed, "psql has no input to write to"))?;
@@ -37,7 +39,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     // psql for Windows takes Ctrl-Z for the end of its input. In rows COPY knows another way to write it; elsewhere writing
     // it fails.
     let rows = if input.ends_at_ctrl_z() { row_ranges(&entries) } else { Vec::new() };
-    let mut cut = Cut::new(0, omitted, rows);
+    let mut cut = Cut::new(0, omitted, replaced, rows);
     let name = unpacking.key.file_name().to_owned();
     let mut first = Some(preamble);
     let feed = unpacking.run(cancel, move |sql| {
@@ -57,9 +59,7 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     cancel.check()?;
     let status = status?;
     if !status.success() {
-        return Err(explain(client, &status, |line| {
-            entry_at(&entries, line.saturating_sub(preamble_lines)).as_ref().map(label)
-        }));
+        return Err(explain(client, &status, |line| entry_at(&entries, line.saturating_sub(preamble_lines))));
     }
     let fed = fed?;
     if fed.sha256 != sha256 || !fed.broken.is_empty() {
@@ -77,26 +77,38 @@ pub(super) fn row_ranges(entries: &Entries) -> Vec<Range<u64>> {
     ranges
 }
 
-/// Leaves byte ranges out of a stream; their newlines stay, so that psql's line numbers are those of the archive.
+/// Leaves byte ranges out of a stream, or writes something else for them; their newlines stay, so that psql's line numbers
+/// are those of the archive.
 pub(super) struct Cut {
-    omitted: Vec<Range<u64>>,
+    /// What is not written as it is, and what is instead.
+    edits: Vec<(Range<u64>, Vec<u8>)>,
     next: usize,
     at: u64,
+    /// How many newlines of what is written instead stand for those that are not.
+    ahead: usize,
     /// Where Ctrl-Z is written as an escape of COPY's.
     rows: Vec<Range<u64>>,
 }
 
 impl Cut {
     /// For a stream that begins at the byte `at` of its file.
-    pub(super) fn new(at: u64, mut omitted: Vec<Range<u64>>, rows: Vec<Range<u64>>) -> Self {
-        omitted.retain(|range| range.end > at);
-        Self { omitted, next: 0, at, rows }
+    pub(super) fn new(
+        at: u64,
+        omitted: Vec<Range<u64>>,
+        replaced: Vec<(Range<u64>, Vec<u8>)>,
+        rows: Vec<Range<u64>>,
+    ) -> Self {
+        let mut edits = replaced;
+        edits.extend(omitted.into_iter().map(|range| (range, Vec::new())));
+        edits.retain(|(range, _)| range.end > at);
+        edits.sort_by_key(|(range, _)| range.start);
+        Self { edits, next: 0, at, ahead: 0, rows }
     }
 
     pub(super) fn write(&mut self, sql: &[u8], out: &mut impl Write) -> std::io::Result<()> {
         let mut rest = sql;
         while !rest.is_empty() {
-            let Some(range) = self.omitted.get(self.next) else {
+            let Some((range, instead)) = self.edits.get(self.next) else {
                 self.pass(rest, out)?;
                 self.at += rest.len() as u64;
                 return Ok(());
@@ -106,8 +118,14 @@ impl Cut {
             let length = rest.len().min((boundary - self.at) as usize);
             let (piece, after) = rest.split_at(length);
             if inside {
+                if self.at == range.start {
+                    out.write_all(instead)?;
+                    self.ahead = memchr::memchr_iter(b'\n', instead).count();
+                }
                 let newlines = memchr::memchr_iter(b'\n', piece).count();
-                out.write_all(&vec![b'\n'; newlines])?;
+                let written = newlines.min(self.ahead);
+                self.ahead -= written;
+                out.write_all(&vec![b'\n'; newlines - written])?;
             } else {
                 self.pass(piece, out)?;
             }
@@ -137,16 +155,17 @@ impl Cut {
 }
 
 /// How an entry is named in errors.
-pub(super) fn label(entry: &Entry) -> String {
+fn label(entry: &Entry) -> String {
     let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{} {schema}{}", entry.kind, entry.name)
 }
 
 /// What psql's failure means: the object it was about, and whose fault it is. `at_line` names what stands at a line of its
 /// input, the first line being 1.
-pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64) -> Option<String>) -> Error {
+pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64) -> Option<Entry>) -> Error {
     let said = summary(&status.stderr);
-    let object = line_of(&status.stderr).and_then(at_line).map(|label| format!(" at {label}")).unwrap_or_default();
+    let entry = line_of(&status.stderr).and_then(at_line);
+    let object = entry.as_ref().map(|entry| format!(" at {}", label(entry))).unwrap_or_default();
     let code = sqlstate(&status.stderr);
     let subject = client.connection().describe();
     let error = |kind, hint: &str| {
@@ -172,7 +191,12 @@ pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64
             error(ErrorKind::Unavailable, "the server broke off; its own log tells why. Try again")
         }
         (Some("42501"), _) => {
-            error(ErrorKind::PermissionDenied, "restore as a superuser, or with --no-owner and --no-privileges")
+            // What can do without the rest can be left out.
+            let pattern = entry.and_then(|entry| format!("{}:{}", entry.kind, entry.name).parse::<EntryPattern>().ok());
+            let leave_out =
+                pattern.map(|pattern| format!(", or leave it out: --without '{pattern}'")).unwrap_or_default();
+            let hint = format!("restore as a superuser, or with --no-owner and --no-privileges{leave_out}");
+            error(ErrorKind::PermissionDenied, &hint)
         }
         (Some(_), _) => {
             error(ErrorKind::Failed, "the rest was not loaded; the statement above is what stands in the way")
@@ -211,7 +235,7 @@ mod tests {
     fn ctrl_z_is_escaped_in_rows_alone_wherever_pieces_end() {
         let text = b"a\x1ab\nrow \x1a1\t\x1a\n\\.\nc\x1a";
         for length in 1..=text.len() {
-            let mut cut = Cut { omitted: vec![0..1], next: 0, at: 0, rows: vec![4..12] };
+            let mut cut = Cut::new(vec![0..1], Vec::new(), vec![4..12]);
             let mut out = Vec::new();
             for piece in text.chunks(length) {
                 cut.write(piece, &mut out).unwrap();
@@ -222,18 +246,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cut_ranges_leave_only_their_newlines(
+        fn cut_ranges_leave_only_their_newlines_and_what_is_written_instead(
             text in "[a-c\n]{0,60}",
             cuts in prop::collection::btree_set(0usize..60, 0..6),
+            instead in prop::option::of("[x-z]{1,4}"),
             pieces in prop::collection::vec(1usize..9, 0..40),
         ) {
             let cuts: Vec<usize> = cuts.into_iter().filter(|&at| at <= text.len()).collect();
-            let omitted: Vec<Range<u64>> =
+            let ranges: Vec<Range<u64>> =
                 cuts.chunks_exact(2).map(|pair| pair[0] as u64..pair[1] as u64).collect();
-            let inside = |at: usize| omitted.iter().any(|range| range.contains(&(at as u64)));
-            let expected: Vec<u8> =
-                text.bytes().enumerate().filter(|&(at, byte)| byte == b'\n' || !inside(at)).map(|(_, byte)| byte).collect();
-            let mut cut = Cut { omitted: omitted.clone(), next: 0, at: 0, rows: Vec::new() };
+            let inside = |at: usize| ranges.iter().any(|range| range.contains(&(at as u64)));
+            let mut expected = Vec::new();
+            for (at, byte) in text.bytes().enumerate() {
+                if ranges.iter().any(|range| range.start == at as u64) {
+                    expected.extend(instead.iter().flat_map(|text| text.bytes()));
+                }
+                if byte == b'\n' || !inside(at) {
+                    expected.push(byte);
+                }
+            }
+            let mut cut = match &instead {
+                None => Cut::new(ranges, Vec::new(), Vec::new()),
+                Some(text) => {
+                    let replaced = ranges.into_iter().map(|range| (range, text.clone().into_bytes()));
+                    Cut::new(Vec::new(), replaced.collect(), Vec::new())
+                }
+            };
             let mut out = Vec::new();
             let mut rest = text.as_bytes();
             for piece in pieces.into_iter().chain([usize::MAX]) {

@@ -1,10 +1,10 @@
 //! Loading by several sessions: definitions first, then every part of the plan as soon as it may begin, then the rest.
 
 use super::graph::Schedule;
-use super::load::{Cut, entry_at, label};
+use super::load::{Cut, entry_at};
 use super::plan::{Plan, Planner, RestoreFile, Statements, Work};
 use super::relations::Relations;
-use super::session::{Located, Piece, Session, Single, Stretch};
+use super::session::{Located, Piece, Session, Stretch};
 use crate::cancel::{Cancel, Cause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Client;
@@ -57,8 +57,8 @@ struct InFile<'a> {
 }
 
 impl Located for InFile<'_> {
-    fn at_line(&self, line: u64) -> Option<String> {
-        entry_at(self.entries, (line + self.first).saturating_sub(1)).as_ref().map(label)
+    fn at_line(&self, line: u64) -> Option<Entry> {
+        entry_at(self.entries, (line + self.first).saturating_sub(1))
     }
 }
 
@@ -199,7 +199,8 @@ impl Loading<'_> {
             (true, true) => vec![range.clone()],
             (true, false) => super::load::row_ranges(&file.outline.scan.entries),
         };
-        let cut = Cut::new(range.start, file.outline.scan.omitted.clone(), escaped);
+        let scan = &file.outline.scan;
+        let cut = Cut::new(range.start, scan.omitted.clone(), scan.replaced.clone(), escaped);
         Piece::Stretch(Stretch { reader: &file.reader, range, cut, rows })
     }
 
@@ -264,7 +265,6 @@ impl Loading<'_> {
                 let Some(file) = self.files.get(*file) else { return Ok(()) };
                 file.reader.progress.set_table(&entry.table.as_ref().map(|table| table.name()).unwrap_or_default());
                 let stretch = Self::stretch(session, file, range.clone(), true);
-                let located = Single(label(entry));
                 let (before, after) = match frozen(copy).filter(|_| *whole) {
                     // Rows of a table that was made empty by the same transaction need no log where the server keeps
                     // none but for recovery, and are known to all at once.
@@ -272,7 +272,7 @@ impl Loading<'_> {
                     None => (copy.clone(), "\\.\n"),
                 };
                 let pieces = vec![Piece::Text(before), stretch, Piece::Text(after.into())];
-                session.stream(pieces, &located, cancel).await
+                session.stream(pieces, entry, cancel).await
             }
         }
     }
@@ -303,7 +303,7 @@ async fn run(session: &mut Session, statements: &Statements, cancel: &Cancel) ->
         session.storage = statements.storage.clone();
     }
     sql.extend_from_slice(&statements.sql);
-    session.run(&sql, &Single(label(&statements.entry)), cancel).await
+    session.run(&sql, &statements.entry, cancel).await
 }
 
 /// The text before the rows of a whole table, so that they are loaded into a table made empty by the same transaction.

@@ -10,7 +10,7 @@ use super::graph::{Graph, LockId, Part, PartId};
 use super::outline::{Held, Outline, alone, is_data};
 use super::relations::{Relations, Table};
 use crate::archive::{MemberMap, SqlReader};
-use crate::script::{Entry, Lexer, Made, Section, Step, StorageDefault, TableData, made};
+use crate::script::{Entry, Lexer, Made, Scan, Section, Step, StorageDefault, TableData, made};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -395,36 +395,55 @@ struct Costs {
     paths: BTreeMap<LockId, u64>,
 }
 
-/// `text`, which begins at the byte `start` of its file, without the ranges of `cuts`, which are in order.
-fn without(text: &[u8], start: u64, cuts: impl Iterator<Item = Range<u64>>) -> Vec<u8> {
+/// What is written instead of a range of a file's SQL.
+type Change = (Range<u64>, Vec<u8>);
+
+/// `text`, which begins at the byte `start` of its file, with `changes`, which are in order.
+fn changed(text: &[u8], start: u64, changes: &[Change]) -> Vec<u8> {
     let mut left = Vec::with_capacity(text.len());
     let mut at = 0;
     let end = start + text.len() as u64;
-    for range in cuts.skip_while(|range| range.end <= start).take_while(|range| range.start < end) {
+    let inside = changes.iter().skip_while(|(range, _)| range.end <= start).take_while(|(range, _)| range.start < end);
+    for (range, instead) in inside {
         let (from, to) = (range.start.saturating_sub(start) as usize, (range.end - start) as usize);
         left.extend_from_slice(text.get(at..from).unwrap_or_default());
+        left.extend_from_slice(instead);
         at = at.max(to);
     }
     left.extend_from_slice(text.get(at..).unwrap_or_default());
     left
 }
 
+/// What a restore changes between the bytes `range` of a file.
+fn changes_in(scan: &Scan, range: Range<u64>) -> Vec<Change> {
+    let first = scan.omitted.partition_point(|omitted| omitted.end <= range.start);
+    let omitted = scan.omitted.iter().skip(first).take_while(|omitted| omitted.start < range.end);
+    let mut changes: Vec<Change> = omitted.map(|omitted| (omitted.clone(), Vec::new())).collect();
+    let first = scan.replaced.partition_point(|(replaced, _)| replaced.end <= range.start);
+    changes.extend(scan.replaced.iter().skip(first).take_while(|(replaced, _)| replaced.start < range.end).cloned());
+    changes.sort_by_key(|(range, _)| range.start);
+    changes
+}
+
 impl RestoreFile {
     /// The settings that a session begins with.
     pub(super) fn head(&self) -> Vec<u8> {
-        without(&self.outline.head, 0, self.outline.scan.omitted.iter().cloned())
+        let head = &self.outline.head;
+        changed(head, 0, &changes_in(&self.outline.scan, 0..head.len() as u64))
     }
 }
 
 impl Statements {
     fn of(held: &Held, outline: &Outline) -> Self {
         let start = held.entry.start;
-        let first = outline.scan.omitted.partition_point(|range| range.end <= start);
-        let inside = outline.scan.omitted.iter().skip(first).take_while(|range| range.start < held.entry.end);
-        let mut cuts: Vec<Range<u64>> = inside.cloned().collect();
-        cuts.extend(DefaultsIn::of(&held.text).0.into_iter().map(|at| start + at.start as u64..start + at.end as u64));
-        cuts.sort_by_key(|range| range.start);
-        let sql = without(&held.text, start, cuts.into_iter());
+        let mut changes = changes_in(&outline.scan, start..held.entry.end);
+        for at in DefaultsIn::of(&held.text).0 {
+            let range = start + at.start as u64..start + at.end as u64;
+            changes.retain(|(other, _)| other.start >= range.end || other.end <= range.start);
+            changes.push((range, Vec::new()));
+        }
+        changes.sort_by_key(|(range, _)| range.start);
+        let sql = changed(&held.text, start, &changes);
         let before = outline.scan.defaults.partition_point(|(at, _)| *at <= start);
         let mut storage = (String::new(), String::new());
         let mut known = (false, false);
@@ -553,8 +572,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_cut_from_the_text_of_an_entry() {
-        let cuts = [0..5, 12..15, 18..20, 29..40];
-        assert_eq!(without(b"0123456789abcdefghij", 10, cuts.iter().cloned()), b"01567abcdefghi");
+    fn what_is_left_out_or_reworded_is_so_in_the_text_of_an_entry() {
+        let changes: Vec<Change> = [(0..5, ""), (12..15, "x"), (18..20, ""), (29..40, "")]
+            .map(|(range, instead)| (range, instead.as_bytes().to_vec()))
+            .to_vec();
+        assert_eq!(changed(b"0123456789abcdefghij", 10, &changes), b"01x567abcdefghi");
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::random_hex;
 use crate::postgres::{Client, SESSION};
 use crate::process::{Input, Status, Stdin, Stdout};
+use crate::script::Entry;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +17,22 @@ use tokio::task::JoinHandle;
 /// What is being loaded, to name what an error is about.
 pub(super) trait Located: Sync {
     /// What stands at a line of what was sent, the first line being 1.
-    fn at_line(&self, line: u64) -> Option<String>;
+    fn at_line(&self, line: u64) -> Option<Entry>;
 }
 
 /// Something that is one object, whatever the line.
-pub(super) struct Single(pub(super) String);
+impl Located for Entry {
+    fn at_line(&self, _line: u64) -> Option<Entry> {
+        Some(self.clone())
+    }
+}
 
-impl Located for Single {
-    fn at_line(&self, _line: u64) -> Option<String> {
-        Some(self.0.clone())
+/// No object of the backup's.
+pub(super) struct Nothing;
+
+impl Located for Nothing {
+    fn at_line(&self, _line: u64) -> Option<Entry> {
+        None
     }
 }
 
@@ -110,7 +118,7 @@ impl Session {
         // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
         text.extend_from_slice(client.restrict()?.as_bytes());
         text.extend_from_slice(head);
-        session.run(&text, &Single("the beginning of a session".to_owned()), cancel).await?;
+        session.run(&text, &Nothing, cancel).await?;
         Ok(session)
     }
 

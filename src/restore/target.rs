@@ -82,9 +82,3 @@ pub async fn missing_in_target(client: &Client, manifest: &Manifest, cancel: &Ca
     let extensions = extensions.filter(|name| !has.extensions.contains(*name)).cloned().collect();
     Ok(Missing { roles, extensions })
 }
-
-/// Settings that pg_dump writes at the head of a script and a server of `version_num` does not know.
-pub fn settings_unknown_to(version_num: u32) -> BTreeSet<String> {
-    let since = [("transaction_timeout", 170_000)];
-    since.into_iter().filter(|(_, since)| version_num < *since).map(|(name, _)| name.to_owned()).collect()
-}

@@ -45,7 +45,11 @@ const SERVER_ENCODINGS: [&str; 35] = [
 /// What is wrong with a SET that pg_dump does not write, or not there: the two settings that decide how psql reads the
 /// script may stand only at its head.
 pub(super) fn foreign_setting(statement: &[u8], in_head: bool) -> Option<&'static str> {
-    let own = |word: &[u8]| statement.strip_prefix(word).is_some_and(|rest| !rest.contains(&b'='));
+    let own = |words: &[u8]| {
+        // One name, whatever is in its quotes.
+        let name = statement.strip_prefix(words).map(tokens).unwrap_or_default();
+        matches!(name.as_slice(), [Token::Word(_) | Token::Quoted(_), Token::Symbol(b';')])
+    };
     if own(b"SET SESSION AUTHORIZATION ") || own(b"SET ROLE ") {
         return None;
     }

@@ -8,6 +8,7 @@
 //!
 //! Nothing here keeps more than one statement in memory, and of that no more than a mebibyte.
 
+mod adapt;
 mod digest;
 mod elsewhere;
 mod entries;
@@ -15,19 +16,28 @@ mod entry;
 mod foreign;
 #[cfg(test)]
 mod generate;
+mod globals;
 mod lexer;
+mod names;
+mod pattern;
+mod reword;
 mod rows;
 mod scanner;
 mod statement;
 mod target;
 mod words;
 
+pub use adapt::{Adaptation, Adapted, Edit, Omit};
 pub use digest::Digest;
 pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
+pub use globals::{GlobalRoles, Membership, RoleAttributes};
 pub use lexer::{Lexer, Step};
+pub use names::identifier;
+pub use pattern::EntryPattern;
+pub use reword::reword;
 pub use rows::Fingerprint;
-pub use scanner::{ColumnOrder, Omit, Scan, Scanner, StorageDefault, Violation};
+pub use scanner::{ColumnOrder, Scan, Scanner, StorageDefault, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};
 pub use target::{Made, Relation, made};
 

@@ -6,7 +6,7 @@ use super::foreign;
 use super::lexer::{Lexer, Step};
 use super::rows::Rows;
 use super::statement::{self, Copy};
-use super::{Digest, Entries, Entry, Fingerprint, Section, Slice, TableData, text};
+use super::{Adaptation, Adapted, Digest, Edit, Entries, Entry, Fingerprint, Omit, Section, Slice, TableData, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -18,20 +18,6 @@ const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
 
 /// For tables whose columns a restore has put in another order: the order to hash them in, by `(schema, table)`.
 pub type ColumnOrder = BTreeMap<(String, String), Vec<String>>;
-
-/// Statements that a restore leaves out.
-#[derive(Debug, Clone, Default)]
-pub struct Omit {
-    /// Changes of owner.
-    pub owners: bool,
-    /// Grants, revokes and default privileges.
-    pub privileges: bool,
-    /// Session settings that the target does not know.
-    pub settings: BTreeSet<String>,
-    /// What `--create` and `--clean` add to a dump: statements about the database itself, connections to it, drops. They
-    /// are cut out before a dump is stored ([`Scan::cut`]), for they are about another database than that of a restore.
-    pub elsewhere: bool,
-}
 
 /// Something in a script that pg_dump does not write and psql must not see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +64,12 @@ pub struct Scan {
     pub defaults: Vec<(u64, StorageDefault)>,
     /// Byte ranges that a restore leaves out, in order.
     pub omitted: Vec<Range<u64>>,
+    /// Byte ranges for which a restore writes something else, in order, none of them in [`Scan::omitted`].
+    pub replaced: Vec<(Range<u64>, Vec<u8>)>,
+    /// What becomes of entries that this leaves otherwise than they were, by [`Entry::start`].
+    pub adapted: BTreeMap<u64, Adapted>,
+    /// Why, with the number of statements.
+    pub adaptations: BTreeMap<Adaptation, u64>,
     /// Byte ranges that [`Omit::elsewhere`] found, in order.
     pub cut: Vec<Range<u64>>,
     /// The statements about the database itself that are in [`Scan::cut`], the first thousand.
@@ -98,6 +90,25 @@ struct Open {
     entry: Entry,
     hasher: Box<Xxh3>,
     slice: Option<Slice>,
+    adapting: Option<Adapting>,
+    /// How many of its statements, those of the digest, were read.
+    statements: u64,
+}
+
+/// The digests of an entry as a restore makes it.
+struct Adapting {
+    hasher: Box<Xxh3>,
+    /// How many statements are left of those read.
+    statements: u64,
+    unordered_digest: Option<Digest>,
+}
+
+impl Open {
+    /// Its digests as a restore makes it, from here on others.
+    fn adapting(&mut self) -> &mut Adapting {
+        let (hasher, statements, unordered_digest) = (&self.hasher, self.statements, self.entry.unordered_digest);
+        self.adapting.get_or_insert_with(|| Adapting { hasher: hasher.clone(), statements, unordered_digest })
+    }
 }
 
 /// There may be millions, so it is kept small: 48 bytes.
@@ -124,6 +135,8 @@ pub struct Scanner {
     dashes: Option<(u64, u64)>,
     section: Section,
     tablespace: String,
+    /// What a restore sets instead, where that is something else.
+    adapted_tablespace: Option<String>,
     access_method: String,
     large_objects: BTreeMap<u32, LargeObject>,
     /// Who owns large objects, numbered from 1.
@@ -157,6 +170,7 @@ impl Scanner {
             dashes: None,
             section: Section::PreData,
             tablespace: String::new(),
+            adapted_tablespace: None,
             access_method: String::new(),
             large_objects: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -335,19 +349,26 @@ impl Scanner {
                 value: None,
                 unordered_digest: None,
             };
-            let mut hasher = Box::new(Xxh3::new());
-            let kind = entry.kind.as_str();
-            if matches!(kind, "TABLE" | "INDEX" | "MATERIALIZED VIEW" | "CONSTRAINT") {
-                hasher.update(self.tablespace.as_bytes());
-            }
-            if matches!(kind, "TABLE" | "MATERIALIZED VIEW") {
-                hasher.update(self.access_method.as_bytes());
-            }
+            let hasher = self.begin_digest(&entry.kind, &self.tablespace);
+            let adapted = self.adapted_tablespace.as_ref().map(|tablespace| self.begin_digest(&entry.kind, tablespace));
+            let adapting = adapted.map(|hasher| Adapting { hasher, statements: 0, unordered_digest: None });
             if let Some(owner) = &entry.owner {
                 self.scan.roles.insert(owner.clone());
             }
-            self.open = Some(Open { entry, hasher, slice: header.slice });
+            self.open = Some(Open { entry, hasher, slice: header.slice, adapting, statements: 0 });
         }
+    }
+
+    /// The digest of an entry of `kind` before its first statement: the settings that stand before its header.
+    fn begin_digest(&self, kind: &str, tablespace: &str) -> Box<Xxh3> {
+        let mut hasher = Box::new(Xxh3::new());
+        if matches!(kind, "TABLE" | "INDEX" | "MATERIALIZED VIEW" | "CONSTRAINT") {
+            hasher.update(tablespace.as_bytes());
+        }
+        if matches!(kind, "TABLE" | "MATERIALIZED VIEW") {
+            hasher.update(self.access_method.as_bytes());
+        }
+        hasher
     }
 
     fn meta(&mut self) {
@@ -389,10 +410,13 @@ impl Scanner {
         if self.open.is_none() && statement.starts_with(b"SELECT pg_catalog.set_config(") {
             return;
         }
+        let edit = self.edit();
+        self.note(&edit, start);
+        let statement = self.lexer.text();
         match word.as_slice() {
             b"COPY" => match Copy::parse(statement).filter(|_| self.lexer.is_whole()) {
                 Some(copy) => {
-                    self.hash_statement();
+                    self.hash_statement(&edit);
                     self.mode = Mode::BeforeRows(copy);
                     return;
                 }
@@ -400,19 +424,19 @@ impl Scanner {
             },
             b"SET" => {
                 if let Some((name, value)) = statement::setting(statement) {
-                    self.set(&name, value, start);
+                    self.set(&name, value, &edit);
                     return;
                 }
             }
             b"ALTER" if statement::is_owner_change(statement) => {
-                self.owner_change(start);
+                self.owner_change();
                 return;
             }
             _ => {}
         }
         let kind = self.open.as_ref().map(|open| open.entry.kind.clone()).unwrap_or_default();
         match kind.as_str() {
-            "ACL" | "DEFAULT ACL" if self.omit.privileges => self.scan.omitted.push(start..self.offset),
+            "ACL" | "DEFAULT ACL" if self.omit.privileges => {}
             "ACL" | "DEFAULT ACL" | "USER MAPPING" => {
                 let roles = statement::roles(self.lexer.text());
                 if word == b"SET" {
@@ -436,7 +460,37 @@ impl Scanner {
             }
             _ => {}
         }
-        self.hash_statement();
+        self.hash_statement(&edit);
+    }
+
+    /// What becomes of the statement that was read last.
+    fn edit(&self) -> Edit {
+        if !self.omit.edits() {
+            return Edit::Keep;
+        }
+        let (kind, name) = self.open.as_ref().map_or(("", ""), |open| (&open.entry.kind, &open.entry.name));
+        match self.omit.edit(kind, name, self.lexer.text()) {
+            // Only its beginning is known.
+            Edit::Reword(..) if !self.lexer.is_whole() => Edit::Keep,
+            edit => edit,
+        }
+    }
+
+    fn note(&mut self, edit: &Edit, start: u64) {
+        let why = match edit {
+            Edit::Keep => return,
+            Edit::LeaveOut(why) => {
+                self.scan.omitted.push(start..self.offset);
+                std::slice::from_ref(why)
+            }
+            Edit::Reword(text, why) => {
+                self.scan.replaced.push((start..self.offset, text.clone()));
+                why
+            }
+        };
+        for why in why {
+            *self.scan.adaptations.entry(why.clone()).or_default() += 1;
+        }
     }
 
     /// Whether a statement is one of those that `--create` and `--clean` add; it is then noted.
@@ -479,19 +533,42 @@ impl Scanner {
         }
     }
 
-    fn hash_statement(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.hasher.update(&self.lexer.digest().to_le_bytes());
+    fn hash_statement(&mut self, edit: &Edit) {
+        let Some(open) = &mut self.open else { return };
+        let digest = self.lexer.digest().to_le_bytes();
+        match edit {
+            Edit::Keep => {
+                if let Some(adapting) = &mut open.adapting {
+                    adapting.hasher.update(&digest);
+                    adapting.statements += 1;
+                    adapting.unordered_digest = open.entry.unordered_digest;
+                }
+            }
+            Edit::LeaveOut(_) => drop(open.adapting()),
+            Edit::Reword(text, _) => {
+                let unordered = unordered_digest(&open.entry.kind, text);
+                let adapting = open.adapting();
+                adapting.hasher.update(&xxh3_128(text).to_le_bytes());
+                adapting.statements += 1;
+                adapting.unordered_digest = unordered.or(adapting.unordered_digest);
+            }
         }
+        open.hasher.update(&digest);
+        open.statements += 1;
     }
 
     /// Settings stand before the header of the entry that needs them; their values count with that entry.
-    fn set(&mut self, name: &str, value: String, start: u64) {
+    fn set(&mut self, name: &str, value: String, edit: &Edit) {
         match name {
             "standard_conforming_strings" => self.lexer.set_standard_strings(value != "off"),
             "default_tablespace" => {
+                self.adapted_tablespace = match edit {
+                    Edit::Reword(text, _) => statement::setting(text).map(|(_, value)| value),
+                    Edit::Keep | Edit::LeaveOut(_) => None,
+                };
+                let used = self.adapted_tablespace.clone().unwrap_or_else(|| value.clone());
+                self.scan.defaults.push((self.offset, StorageDefault::Tablespace(used)));
                 self.tablespace.clone_from(&value);
-                self.scan.defaults.push((self.offset, StorageDefault::Tablespace(value.clone())));
             }
             "default_table_access_method" => {
                 self.access_method.clone_from(&value);
@@ -499,15 +576,12 @@ impl Scanner {
             }
             _ => {}
         }
-        if self.omit.settings.contains(name) {
-            self.scan.omitted.push(start..self.offset);
-        }
         if self.open.is_none() {
             self.scan.settings.insert(name.to_owned(), value);
         }
     }
 
-    fn owner_change(&mut self, start: u64) {
+    fn owner_change(&mut self) {
         let statement = self.lexer.text();
         let owner = statement::roles(statement).into_iter().next();
         let object =
@@ -518,9 +592,6 @@ impl Scanner {
             self.large_objects.entry(oid).or_default().owner = number;
         }
         self.scan.roles.extend(owner);
-        if self.omit.owners {
-            self.scan.omitted.push(start..self.offset);
-        }
     }
 
     fn large_object(&mut self, start: u64) {
@@ -582,9 +653,14 @@ impl Scanner {
     fn close_entry(&mut self, end: u64) {
         self.current_object = None;
         self.of_database = false;
-        if let Some(Open { mut entry, hasher, .. }) = self.open.take() {
+        if let Some(Open { mut entry, hasher, adapting, statements, .. }) = self.open.take() {
             entry.end = end;
             entry.digest = Digest(hasher.digest128());
+            if let Some(Adapting { hasher, statements: left, unordered_digest }) = adapting {
+                let gone = left == 0 && statements > 0;
+                let otherwise = Adapted::Otherwise(Digest(hasher.digest128()), unordered_digest);
+                self.scan.adapted.insert(entry.start, if gone { Adapted::Gone } else { otherwise });
+            }
             if entry.kind == "TABLE DATA" && entry.counts() {
                 self.scan.tables += 1;
             }

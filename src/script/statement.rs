@@ -1,6 +1,7 @@
 //! The few statements whose parts matter: COPY, changes of owner, grants, values of sequences, large objects.
 
 use super::text;
+use std::ops::Range;
 
 /// A token of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,25 +31,30 @@ impl Token {
 
 /// The tokens of a statement that the lexer has found whole.
 pub(super) fn tokens(statement: &[u8]) -> Vec<Token> {
+    spanned(statement).into_iter().map(|(token, _)| token).collect()
+}
+
+/// The same, each with the place where it stands, quotes included.
+pub(super) fn spanned(statement: &[u8]) -> Vec<(Token, Range<usize>)> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(&byte) = statement.get(at) {
+        let start = at;
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => at += 1,
             b'"' | b'\'' => {
                 let (inside, next) = quoted(statement, at, byte);
-                tokens.push(if byte == b'"' { Token::Quoted(inside) } else { Token::String(inside) });
                 at = next;
+                tokens.push((if byte == b'"' { Token::Quoted(inside) } else { Token::String(inside) }, start..at));
             }
             _ if byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80 => {
                 let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$' || *b >= 0x80;
-                let end = statement[at..].iter().position(|b| !word(b)).map_or(statement.len(), |n| at + n);
-                tokens.push(Token::Word(statement[at..end].to_vec()));
-                at = end;
+                at = statement[at..].iter().position(|b| !word(b)).map_or(statement.len(), |n| at + n);
+                tokens.push((Token::Word(statement[start..at].to_vec()), start..at));
             }
             _ => {
-                tokens.push(Token::Symbol(byte));
                 at += 1;
+                tokens.push((Token::Symbol(byte), start..at));
             }
         }
     }
@@ -125,13 +131,18 @@ pub fn is_owner_change(statement: &[u8]) -> bool {
     if !statement.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"ALTER ")) {
         return false;
     }
-    owner_of(&tokens(statement)).is_some()
+    owner_of(&spanned(statement)).is_some()
 }
 
-fn owner_of(tokens: &[Token]) -> Option<String> {
+/// A role that a statement names, and where.
+pub(super) type RolePlace = (String, Range<usize>);
+
+fn owner_of(tokens: &[(Token, Range<usize>)]) -> Option<RolePlace> {
     match tokens {
-        [alter, .., owner, to, role, Token::Symbol(b';')] if alter.is("alter") && owner.is("owner") && to.is("to") => {
-            role.identifier()
+        [(alter, _), .., (owner, _), (to, _), (role, place), (Token::Symbol(b';'), _)]
+            if alter.is("alter") && owner.is("owner") && to.is("to") =>
+        {
+            Some((role.identifier()?, place.clone()))
         }
         _ => None,
     }
@@ -139,56 +150,63 @@ fn owner_of(tokens: &[Token]) -> Option<String> {
 
 /// The roles that a statement names and that must exist for it to work: owners, grantees, members of a policy.
 pub(super) fn roles(statement: &[u8]) -> Vec<String> {
-    let tokens = tokens(statement);
+    role_places(statement).into_iter().map(|(role, _)| role).collect()
+}
+
+/// The same roles, each with the place where it stands, quotes included.
+pub(super) fn role_places(statement: &[u8]) -> Vec<RolePlace> {
+    let tokens = spanned(statement);
     if let Some(owner) = owner_of(&tokens) {
         return vec![owner];
     }
     let mut roles = Vec::new();
-    let Some(first) = tokens.first() else {
-        return roles;
-    };
-    let mut after = |word: &str, from_end: bool| {
-        let mut places = tokens.iter().enumerate().filter(|(_, token)| token.is(word));
-        let place = if from_end { places.next_back() } else { { places }.next() };
-        let Some((place, _)) = place else { return };
+    let is = |place: usize, word: &str| tokens.get(place).is_some_and(|(token, _)| token.is(word));
+    let mut list = |place: Option<usize>| {
+        let Some(place) = place else { return };
         let mut rest = tokens[place + 1..].iter();
-        while let Some(role) = rest.next().and_then(Token::identifier) {
-            roles.push(role);
-            if rest.next() != Some(&Token::Symbol(b',')) {
+        while let Some((role, place)) = rest.next() {
+            let Some(name) = role.identifier() else { break };
+            // A keyword, and no role of that name: it would be quoted.
+            let keyword = ["public", "current_role", "current_user", "session_user", "default"];
+            if !keyword.iter().any(|word| role.is(word)) {
+                roles.push((name, place.clone()));
+            }
+            if !matches!(rest.next(), Some((Token::Symbol(b','), _))) {
                 break;
             }
         }
     };
-    if first.is("grant") {
-        after("to", true);
-    } else if first.is("revoke") {
-        after("from", true);
-    } else if first.is("alter") && tokens.get(1).is_some_and(|t| t.is("default")) {
-        after("role", false);
-        after("to", true);
-        after("from", true);
-    } else if first.is("create") && tokens.get(1).is_some_and(|t| t.is("policy")) {
-        after("to", false);
-    } else if first.is("create") && tokens.get(1).is_some_and(|t| t.is("user")) {
-        after("for", false);
+    let first = |word: &str| (0..tokens.len()).find(|&place| is(place, word));
+    let last = |word: &str| (0..tokens.len()).rev().find(|&place| is(place, word));
+    if is(0, "grant") {
+        list(last("to"));
+    } else if is(0, "revoke") {
+        list(last("from"));
+    } else if is(0, "alter") && is(1, "default") {
+        list(first("role"));
+        list(last("to"));
+        list(last("from"));
+    } else if is(0, "create") && is(1, "policy") {
+        list(policy_to(tokens.iter().map(|(token, _)| token)));
+    } else if is(0, "create") && is(1, "user") {
+        list(first("for"));
+    } else if is(0, "set") && is(1, "session") && is(2, "authorization") {
+        list(Some(2));
     }
-    if let [set, session, authorization, role, ..] = tokens.as_slice()
-        && set.is("set")
-        && session.is("session")
-        && authorization.is("authorization")
-    {
-        roles.extend(role.identifier().filter(|_| !role.is("default")));
-    }
-    let keyword = |role: &String| ["public", "current_user", "session_user"].contains(&role.to_lowercase().as_str());
-    roles.retain(|role| !keyword(role));
     roles
+}
+
+/// The place of the TO of a `CREATE POLICY`. Its expressions, which come behind it, may hold a TO of their own.
+fn policy_to<'t>(tokens: impl Iterator<Item = &'t Token>) -> Option<usize> {
+    let ends = |token: &&Token| token.is("using") || token.is("with");
+    tokens.take_while(|token| !ends(token)).position(|token| token.is("to"))
 }
 
 /// A `CREATE POLICY` with its roles in the order of their names. pg_dump lists them in the order of the server's catalogue,
 /// which another server need not share.
 pub(super) fn policy_in_order(statement: &[u8]) -> Option<Vec<u8>> {
     let mut tokens = tokens(statement);
-    let to = tokens.iter().position(|token| token.is("to"))?;
+    let to = policy_to(tokens.iter())?;
     let ends = |token: &Token| token.is("using") || token.is("with") || *token == Token::Symbol(b';');
     let end = to + tokens[to..].iter().position(ends)?;
     tokens[to + 1..end].sort_by_key(|token| format!("{token:?}"));
@@ -214,11 +232,12 @@ pub(super) fn sequence_value(statement: &[u8]) -> Option<String> {
     Some(text(value))
 }
 
-/// The setting that a statement `SET name = value;` sets.
+/// The setting that a statement `SET name = value;` sets. A `SET SESSION AUTHORIZATION` is none, whatever the role's name.
 pub(super) fn setting(statement: &[u8]) -> Option<(String, String)> {
     let body = statement.strip_prefix(b"SET ")?.strip_suffix(b";")?;
     let equals = body.windows(3).position(|three| three == b" = ")?;
-    Some((text(&body[..equals]), text(&body[equals + 3..])))
+    let name = body.get(..equals).filter(|name| name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.".contains(b)))?;
+    Some((text(name), text(&body[equals + 3..])))
 }
 
 /// `name` as an SQL identifier, always quoted.
@@ -264,7 +283,19 @@ mod tests {
         assert_eq!(roles(b"GRANT SELECT(\"to\") ON TABLE public.t TO bob WITH GRANT OPTION;"), ["bob"]);
         assert_eq!(roles(b"GRANT ALL ON SCHEMA public TO PUBLIC;"), Vec::<String>::new());
         assert_eq!(roles(b"CREATE POLICY p ON public.t TO a, \"B\" USING (true);"), ["a", "B"]);
+        assert_eq!(
+            roles(b"CREATE POLICY p ON public.t USING ((i < '1'::interval year to month));"),
+            Vec::<String>::new()
+        );
         assert_eq!(roles(b"ALTER DEFAULT PRIVILEGES FOR ROLE a GRANT SELECT ON TABLES TO b;"), ["a", "b"]);
+        assert_eq!(roles(b"CREATE USER MAPPING FOR \"public\" SERVER s;"), ["public"]);
+        assert_eq!(roles(b"SET SESSION AUTHORIZATION bob;"), ["bob"]);
+    }
+
+    #[test]
+    fn a_role_with_an_equals_sign_is_no_setting() {
+        assert_eq!(setting(b"SET a_b.c = 'x = y';"), Some(("a_b.c".to_owned(), "'x = y'".to_owned())));
+        assert_eq!(setting(b"SET SESSION AUTHORIZATION \"a = b\";"), None);
     }
 
     #[test]

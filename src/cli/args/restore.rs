@@ -2,15 +2,37 @@
 
 use super::backup::BACKUP_HELP;
 use super::{At, Url, secret};
+use crate::script::EntryPattern;
 use crate::secret::Secret;
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// `OLD=NEW`. The names of roles hold an equals sign now and then; the first one parts them, and there is `\=` for others.
+fn role(text: &str) -> Result<(String, String), String> {
+    let place = text.match_indices('=').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'));
+    let (old, new) = place.map_or((text, ""), |at| (&text[..at], &text[at + 1..]));
+    let name = |name: &str| name.replace("\\=", "=");
+    match (name(old), name(new)) {
+        (old, new) if !old.is_empty() && !new.is_empty() => Ok((old, new)),
+        _ => Err("two roles are expected, as in app=app_test".to_owned()),
+    }
+}
+
+/// A limit of time that is not zero.
+fn limit(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(limit) if limit >= Duration::from_secs(1) => Ok(limit),
+        Ok(_) => Err("at least 1s is expected".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// `pgkeep restore`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RestoreArgs {
-    #[arg(value_name = "BACKUP", help = BACKUP_HELP)]
-    pub(in crate::cli) backup: String,
+    #[arg(value_name = "BACKUP", help = BACKUP_HELP, required_unless_present_any = ["swap_back", "finish_swap"])]
+    pub(in crate::cli) backup: Option<String>,
     /// The database to restore into, which must be new or empty: a name on the server of --database-url, DATABASE_URL,
     /// the backup's job or the PG* environment; or a connection string
     #[arg(long, value_name = "DBNAME|URL", value_parser = secret)]
@@ -26,9 +48,38 @@ pub(in crate::cli) struct RestoreArgs {
     /// How many sessions load at once, 1 to 64 [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(in crate::cli) jobs: Option<u16>,
+    /// Another role for one of the backup's: owners, grants and policies then name that one; repeat it for several
+    #[arg(long, value_name = "OLD=NEW", value_parser = role)]
+    pub(in crate::cli) role: Vec<(String, String)>,
+    /// Create the roles that the backup names and the server lacks: as its stored globals describe them, never with a
+    /// password
+    #[arg(long)]
+    pub(in crate::cli) create_roles: bool,
+    /// Leave out tablespaces: everything is stored in the database's default one, as is always what the server lacks
+    #[arg(long)]
+    pub(in crate::cli) no_tablespaces: bool,
+    /// Leave out entries of a kind, all or one by name, with what is said about them: event-trigger, publication,
+    /// extension:file_fdw; repeat it for several
+    #[arg(long, value_name = "KIND[:NAME]")]
+    pub(in crate::cli) without: Vec<EntryPattern>,
+    /// The locale of the new database instead of the backup's, such as C or C.UTF-8
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) locale: Option<String>,
     /// Restore beside a live database, then exchange their names; the old one is kept
     #[arg(long)]
     pub(in crate::cli) swap: bool,
+    /// How long the exchange of names may take, while sessions are ended and applications reconnect
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = limit)]
+    pub(in crate::cli) swap_timeout: Duration,
+    /// Undo the last --swap: the old database gets the name of --into back, the restored one is kept
+    #[arg(long, conflicts_with_all = ["backup", "swap", "finish_swap", "role", "create_roles", "without", "locale", "keep"])]
+    pub(in crate::cli) swap_back: bool,
+    /// Finish a --swap that ran out of time: the restored database that waits gets the name of --into, the old one is kept
+    #[arg(long, conflicts_with_all = ["backup", "swap", "role", "create_roles", "without", "locale", "keep"])]
+    pub(in crate::cli) finish_swap: bool,
+    /// With --swap-back or --finish-swap: which of the databases that a restore left, if not the newest
+    #[arg(long, value_name = "DBNAME")]
+    pub(in crate::cli) kept: Option<String>,
     /// Do not dump the restored database and compare it with the backup
     #[arg(long)]
     pub(in crate::cli) no_prove: bool,

@@ -7,6 +7,7 @@ use crate::cli::{exit, places, signals, tables, voice};
 use crate::config::{JobConfig, SecretRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, BackupOutcome, BackupRequest, BackupStatus};
+use crate::process::shell_word;
 use crate::secret::Secret;
 use serde_json::json;
 use std::ffi::OsString;
@@ -169,7 +170,7 @@ fn is_public(url: &str) -> bool {
 fn restore_line(outcome: &BackupOutcome, args: &GuardArgs, global: &Global) -> Option<String> {
     let id = outcome.id.as_ref()?;
     let mut words = vec!["pgkeep".to_owned(), "restore".to_owned(), id.to_string()];
-    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), quoted(value)]);
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), shell_word(value)]);
     let stamp = id.started_at().format("_%Y%m%d_%H%M%S").to_string();
     let plain: String = outcome
         .database
@@ -192,15 +193,6 @@ fn restore_line(outcome: &BackupOutcome, args: &GuardArgs, global: &Global) -> O
         }
     }
     Some(words.join(" "))
-}
-
-/// `text` as one word of a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    if cfg!(windows) { format!("\"{text}\"") } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -233,7 +225,7 @@ mod tests {
             ("$HOME", "'$HOME'"),
             ("", "''"),
         ] {
-            assert_eq!(quoted(text), word);
+            assert_eq!(shell_word(text), word);
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::backups::name;
 use super::{differences, line, table};
 use crate::cli::words::{counted, printable, seconds};
-use crate::ops::{DrillOutcome, Proof, RestoreOutcome, VerifyOutcome, VerifyStatus};
+use crate::ops::{DrillOutcome, Proof, RestoreOutcome, SwapBackOutcome, VerifyOutcome, VerifyStatus};
+use crate::process::shell_word;
 
 /// Verified backups, each at each destination.
 pub(in crate::cli) fn verified(outcomes: &[VerifyOutcome]) -> String {
@@ -36,6 +37,9 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
             Proof::Skipped => "skipped: nothing was compared".to_owned(),
         },
     ));
+    for adaptation in &outcome.adaptations {
+        text.push_str(&line("adapted", &printable(adaptation)));
+    }
     for note in &outcome.notes {
         text.push_str(&line("note", note));
     }
@@ -44,6 +48,8 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
         (Some(old), _) => {
             let text_of_old = printable(old);
             text.push_str(&line("old database", &text_of_old));
+            let back = format!("pgkeep restore --swap-back --into {}", shell_word(&printable(&outcome.database)));
+            text.push_str(&line("back again", &back));
             let next = format!(
                 "next: when the new one has proved itself in use: DROP DATABASE \"{}\"\n",
                 text_of_old.replace('"', "\"\"")
@@ -57,6 +63,18 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
         }
         (None, Proof::Failed) => {}
     }
+    text
+}
+
+/// A database that has its name back, and what to do next.
+pub(in crate::cli) fn swapped_back(outcome: &SwapBackOutcome) -> String {
+    let mut text = format!("{} is now what was {}\n", printable(&outcome.target), printable(&outcome.was));
+    text.push_str(&line("backup", outcome.backup.as_str()));
+    text.push_str(&line("kept", &printable(&outcome.kept_as)));
+    let (database, kept) = (shell_word(&printable(&outcome.database)), shell_word(&printable(&outcome.kept_as)));
+    text.push_str(&format!(
+        "next: look at {database}; back again: pgkeep restore --swap-back --into {database} --kept {kept}\n"
+    ));
     text
 }
 

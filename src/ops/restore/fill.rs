@@ -1,7 +1,7 @@
 //! Filling the database: load, analyze, properties, proof.
 
-use super::Restorer;
 use super::place::Place;
+use super::{Restorer, adapt};
 use crate::archive::Unpacking;
 use crate::catalogue::{FileKind, Manifest};
 use crate::config::Codec;
@@ -13,7 +13,7 @@ use crate::ops::outcome::{Proof, RestoreOutcome};
 use crate::ops::prove::{Kept, prove};
 use crate::ops::ready::Ready;
 use crate::postgres::{Client, Without};
-use crate::restore::{LoadPart, LoadTimes, Loading, analyze, load};
+use crate::restore::{Existing, LoadPart, LoadTimes, Loading, analyze, load};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ impl Restorer<'_> {
     pub(super) async fn fill(
         &self,
         place: &Place,
+        there: Option<&Existing>,
         ready: &mut Ready,
         clock: Instant,
         mut notes: Vec<String>,
@@ -40,8 +41,13 @@ impl Restorer<'_> {
         let prove_clock = Instant::now();
         let comparison = if self.request.prove {
             let locale = matches!(place, Place::Ours(_));
-            let kept = Kept { without, locale };
-            Some(prove(ctx, &client, &self.search, manifest, ready.contents(), kept).await?)
+            let mut kept = Kept { without, locale };
+            if adapt::merges_roles(&self.backup.manifest, &self.request.roles) {
+                kept.without.privileges = true;
+                notes.push("privileges were not compared, for several roles have become one".to_owned());
+            }
+            let (contents, declared) = adapt::adapted_contents(ready, manifest, &self.request.roles);
+            Some(prove(ctx, &client, &self.search, &declared, &contents, kept).await?)
         } else {
             None
         };
@@ -54,7 +60,7 @@ impl Restorer<'_> {
                 (proof, comparison.differences)
             }
         };
-        let (database, kept_as) = self.take_name(place, proof, &mut notes).await?;
+        let (database, kept_as) = self.take_name(place, there, proof, &mut notes).await?;
         Ok(RestoreOutcome {
             backup: manifest.id.clone(),
             target: self.maintenance.with_database(&database).connection().describe(),
@@ -65,6 +71,7 @@ impl Restorer<'_> {
             prove_seconds,
             proof,
             differences,
+            adaptations: Vec::new(),
             notes,
             kept_as,
         })
@@ -119,8 +126,9 @@ pub(in crate::ops) async fn load_all(
             threads: ctx.threads(),
             progress: Arc::clone(&progress),
         };
-        let (sha256, omitted, entries) = (file.sha256.clone(), scan.omitted.clone(), index.entries.clone());
-        load(client, LoadPart { unpacking, sha256, omitted, entries }, &ctx.cancel).await?;
+        let (omitted, replaced) = (scan.omitted.clone(), scan.replaced.clone());
+        let (sha256, entries) = (file.sha256.clone(), index.entries.clone());
+        load(client, LoadPart { unpacking, sha256, omitted, replaced, entries }, &ctx.cancel).await?;
     }
     Ok(())
 }

@@ -3,10 +3,14 @@
 //! Everything is loaded into a database of our own, proved there, and gets its name last: stopped at any instant, there is
 //! either no database of the target's name, or the old one, or the whole new one.
 
+mod adapt;
+mod exchange;
 mod fill;
 mod needs;
 mod place;
+mod roles;
 
+pub use exchange::{SwapBackOutcome, SwapBackRequest, swap_back};
 pub(super) use fill::{apply_properties, jobs, load_all};
 
 use super::outcome::RestoreOutcome;
@@ -17,11 +21,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Phase};
 use crate::postgres::programs::{find_clients, find_newest_clients};
 use crate::postgres::{Client, Connection, Search, Without, version_num};
-use crate::restore::{existing, settings_unknown_to, sweep_databases};
-use crate::script::Omit;
+use crate::restore::{Existing, TargetServer, existing, sweep_databases, target_server};
+use crate::script::EntryPattern;
 use place::Place;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Into which database.
 #[derive(Debug, Clone)]
@@ -30,6 +35,20 @@ pub enum Target {
     Named(Connection, String),
     /// The database that the connection names.
     Url(Connection),
+}
+
+impl Target {
+    /// A connection to the server, and the database's name.
+    fn database(&self) -> Result<(Connection, String)> {
+        match self {
+            Self::Named(connection, name) => Ok((connection.clone(), name.clone())),
+            Self::Url(connection) => match connection.database() {
+                Some(name) => Ok((connection.clone(), name.to_owned())),
+                None => Err(Error::new(ErrorKind::Usage, "the target's connection string names no database")
+                    .hint("put the new database's name at its end: postgres://user@host/NAME")),
+            },
+        }
+    }
 }
 
 /// How a backup is to be restored.
@@ -43,10 +62,22 @@ pub struct RestoreRequest {
     pub no_privileges: bool,
     /// How many sessions load at once; one for each processor if `None`.
     pub jobs: Option<usize>,
+    /// Other roles for those of the backup, by the backup's.
+    pub roles: BTreeMap<String, String>,
+    /// Create roles that the server lacks.
+    pub create_roles: bool,
+    /// Use no tablespace but the database's default.
+    pub no_tablespaces: bool,
+    /// Entries to leave out.
+    pub without: Vec<EntryPattern>,
+    /// The locale of a new database instead of the backup's.
+    pub locale: Option<String>,
     /// Dump the restored database and compare it with the backup.
     pub prove: bool,
     /// Restore beside the target, then exchange the names; the old database stays.
     pub swap: bool,
+    /// How long the exchange of names may take, while applications reconnect.
+    pub swap_timeout: Duration,
     /// Keep a database whose restore failed, to look at.
     pub keep: bool,
     /// The only folder in which programs are looked for.
@@ -56,22 +87,15 @@ pub struct RestoreRequest {
 /// Restores `backup`. A failed proof is no error but an outcome with `Proof::Failed`.
 pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -> Result<RestoreOutcome> {
     let manifest = &backup.manifest;
-    let (connection, name) = match &request.target {
-        Target::Named(connection, name) => (connection.clone(), name.clone()),
-        Target::Url(connection) => match connection.database() {
-            Some(name) => (connection.clone(), name.to_owned()),
-            None => {
-                return Err(Error::new(ErrorKind::Usage, "the target's connection string names no database")
-                    .hint("put the new database's name at its end: postgres://user@host/NAME"));
-            }
-        },
-    };
+    let (connection, name) = request.target.database()?;
     ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", manifest.id) });
     ctx.phase(Phase::Inspect, 0);
     let search = ctx.search(request.bin_dir.as_deref());
     let client = Client::new(connection, find_newest_clients(&search)?, ctx.temp_dir())?;
     let (maintenance, version) = maintenance(ctx, &client, &name).await?;
     let maintenance = maintenance.with_programs(find_clients(&search, version)?);
+    let server = target_server(&maintenance, &ctx.cancel).await?;
+    let (manifest, adaptations) = adapt::adapted_manifest(manifest, request, &server);
     let restorer = Restorer {
         ctx,
         backup,
@@ -80,6 +104,9 @@ pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -
         maintenance,
         version,
         name,
+        manifest,
+        server,
+        adaptations,
         without: Without { owner: request.no_owner, privileges: request.no_privileges, comment: false },
     };
     let outcome = restorer.run().await?;
@@ -113,12 +140,17 @@ struct Restorer<'a> {
     maintenance: Client,
     version: u32,
     name: String,
+    /// That of the backup, in the words of the target: its roles, its locale, the settings it knows.
+    manifest: Manifest,
+    server: TargetServer,
+    /// What makes it differ.
+    adaptations: Vec<String>,
     without: Without,
 }
 
 impl Restorer<'_> {
     fn manifest(&self) -> &Manifest {
-        &self.backup.manifest
+        &self.manifest
     }
 
     async fn run(&self) -> Result<RestoreOutcome> {
@@ -126,25 +158,19 @@ impl Restorer<'_> {
         self.guard(there.as_ref())?;
         if self.request.swap {
             self.check_kept_name().await?;
+            self.plan_swap().await?;
         }
-        let mut notes = self.check_needs().await?;
+        let mut adaptations = self.adaptations.clone();
+        let notes = self.check_needs(there.as_ref(), &mut adaptations).await?;
         if let Ok(swept) = sweep_databases(&self.maintenance, self.ctx.clock.now(), &self.ctx.cancel).await {
             for key in swept {
                 let destination = self.maintenance.connection().describe();
                 self.ctx.tell(&Event::Swept { destination, key });
             }
         }
-        let settings = settings_unknown_to(self.version);
-        if !settings.is_empty() && self.manifest().server.major() * 10_000 > self.version {
-            let names = settings.iter().cloned().collect::<Vec<_>>().join(", ");
-            notes.push(format!("left out, for the target does not know it: SET {names}"));
-        }
-        let omit =
-            Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings, elsewhere: false };
-        let clock = Instant::now();
-        let mut ready = make_ready(self.ctx, self.backup, &omit).await?;
+        // A server that cannot make the database says so before a terabyte is read.
         let place = self.make_place(there.as_ref()).await?;
-        let restored = self.fill(&place, &mut ready, clock, notes).await;
+        let restored = self.check_and_fill(&place, there.as_ref(), notes, adaptations).await;
         match (&restored, &place) {
             (Err(_), Place::Ours(scratch)) if !self.request.keep => {
                 // Also when cancelled: dropping must not be cancelled with it.
@@ -162,5 +188,25 @@ impl Restorer<'_> {
             (Ok(_), _) => {}
         }
         restored
+    }
+
+    async fn check_and_fill(
+        &self,
+        place: &Place,
+        there: Option<&Existing>,
+        notes: Vec<String>,
+        mut adaptations: Vec<String>,
+    ) -> Result<RestoreOutcome> {
+        let clock = Instant::now();
+        let omit = adapt::omit(self.request, &self.server);
+        let mut ready = make_ready(self.ctx, self.backup, &omit).await?;
+        let told = adapt::adaptations(ready.scans());
+        for adaptation in &told {
+            self.ctx.tell(&Event::Note(adaptation.clone()));
+        }
+        adaptations.extend(told);
+        let mut restored = self.fill(place, there, &mut ready, clock, notes).await?;
+        restored.adaptations = adaptations;
+        Ok(restored)
     }
 }
