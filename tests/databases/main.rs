@@ -19,6 +19,7 @@ mod odd_databases;
 mod parallel;
 mod proof_real;
 mod psql_attacks;
+mod random_schemas;
 mod round_trip;
 mod scan_real;
 mod secrets;
