@@ -68,8 +68,8 @@ pub(super) struct Maker {
     pub(super) doubled: String,
     pub(super) fine: String,
     pub(super) raises: String,
-    /// The first column order of a table is not what it is restored with.
-    pub(super) reordered: bool,
+    /// Some tables inherit: a restore puts inherited columns first.
+    pub(super) family: bool,
     stages: Vec<(Stage, String)>,
 }
 
@@ -86,7 +86,7 @@ impl Maker {
             doubled: String::new(),
             fine: String::new(),
             raises: String::new(),
-            reordered: false,
+            family: false,
             stages: Vec::new(),
         };
         for _ in 0..maker.chance.below(4) {

@@ -152,6 +152,7 @@ pub(super) fn rest(maker: &mut Maker) {
 fn on_table(maker: &mut Maker, at: usize) {
     let table = &maker.tables[at];
     let (name, partitioned, rows) = (table.name.clone(), table.partitioned, table.rows);
+    let alone = table.space == name;
     let (int, text) = (table.of_kind(Kind::Int).cloned(), table.of_kind(Kind::Text).cloned());
     let stored = |value: &Option<super::columns::Column>| value.as_ref().map(|column| column.name.clone());
     let (int, text) = (stored(&int), stored(&text));
@@ -195,7 +196,8 @@ fn on_table(maker: &mut Maker, at: usize) {
             maker.remark(&format!("STATISTICS {statistics}"));
         }
     }
-    if let Some(text) = text.filter(|_| maker.chance.percent(15)) {
+    // A child of two parents that store a column in two ways cannot be restored, by pg_dump neither.
+    if let Some(text) = text.filter(|_| maker.chance.percent(15) && alone) {
         maker.say(Stage::Rest, format!("ALTER TABLE {name} ALTER {text} SET STORAGE EXTERNAL"));
     }
     if maker.chance.percent(15) {

@@ -87,7 +87,8 @@ fn to_a_partition(maker: &mut Maker) {
     let keyed = |at: &usize| maker.tables[*at].partitioned && !maker.tables[*at].keys.is_empty();
     let Some(to) = (0..maker.tables.len()).find(keyed).filter(|_| maker.chance.percent(50)) else { return };
     let from = maker.chance.below(maker.tables.len());
-    if maker.tables[from].columns.is_empty() {
+    // A parent cannot refer to its own part.
+    if maker.tables[from].columns.is_empty() || from == to {
         return;
     }
     let (leaf, key) = (maker.tables[to].leaves[0].clone(), maker.tables[to].keys[0].columns.clone());

@@ -276,6 +276,7 @@ pub(super) fn family(maker: &mut Maker) {
     let mut of_child = of_mother.clone();
     of_child.extend(of_father.iter().skip(1).cloned());
     of_child.extend(own);
+    maker.family = true;
     let mut members = vec![(mother.clone(), of_mother.clone()), (father, of_father), (child.clone(), of_child.clone())];
     if maker.chance.percent(50) {
         let (_, grandchild) = maker.place();
@@ -290,7 +291,6 @@ pub(super) fn family(maker: &mut Maker) {
         maker.say(Stage::Tables, sql);
         maker.say(Stage::Tables, format!("ALTER TABLE {late} INHERIT {mother}"));
         members.push((late, of_late));
-        maker.reordered = true;
     }
     for (name, columns) in members {
         maker.remark(&format!("TABLE {name}"));
