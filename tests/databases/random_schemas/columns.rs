@@ -34,7 +34,13 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn new(name: &str, type_: &str, kind: Kind, value: &str) -> Self {
-        Self { name: name.to_owned(), type_: type_.to_owned(), value: Some(value.to_owned()), kind, more: String::new() }
+        Self {
+            name: name.to_owned(),
+            type_: type_.to_owned(),
+            value: Some(value.to_owned()),
+            kind,
+            more: String::new(),
+        }
     }
 
     /// As in CREATE TABLE.
@@ -67,7 +73,11 @@ const TYPES: [(&str, Kind, &str); 32] = [
     ("name", Kind::Ordered, "'n' || @"),
     ("date", Kind::Ordered, "date '0044-03-15 BC' + @ * 100"),
     ("timestamp(3) without time zone", Kind::Ordered, "timestamp '2026-11-22 01:02:03.004' + @ * interval '1 hour'"),
-    ("timestamp with time zone", Kind::Ordered, "CASE @ % 11 WHEN 0 THEN 'infinity' ELSE timestamptz '1999-12-31 23:59:59+05:30' END"),
+    (
+        "timestamp with time zone",
+        Kind::Ordered,
+        "CASE @ % 11 WHEN 0 THEN 'infinity' ELSE timestamptz '1999-12-31 23:59:59+05:30' END",
+    ),
     ("time without time zone", Kind::Ordered, "time '00:00' + @ * interval '1 minute'"),
     ("interval", Kind::Ordered, "@ * interval '-1 month 2 days 3.5 seconds'"),
     ("uuid", Kind::Ordered, "md5(@::text)::uuid"),

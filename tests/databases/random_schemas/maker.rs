@@ -53,7 +53,11 @@ impl Table {
 
     /// The one column of its primary key.
     pub(super) fn primary(&self) -> Option<&Column> {
-        self.keys.iter().filter(|key| key.primary).find_map(|key| <&[Column; 1]>::try_from(&*key.columns).ok()).map(|[one]| one)
+        self.keys
+            .iter()
+            .filter(|key| key.primary)
+            .find_map(|key| <&[Column; 1]>::try_from(&*key.columns).ok())
+            .map(|[one]| one)
     }
 }
 

@@ -8,10 +8,18 @@ pub(super) fn functions(maker: &mut Maker) {
     let (_, fine) = maker.place();
     let (_, raises) = maker.place();
     let body = "'SELECT ($1 % 1000) * 2'";
-    maker.say(Stage::Types, format!("CREATE FUNCTION {doubled}(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS {body}"));
+    maker.say(
+        Stage::Types,
+        format!(
+            "CREATE FUNCTION {doubled}(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS {body}"
+        ),
+    );
     let odd = "\n--\n-- Name: ghost; Type: TABLE; Schema: public; Owner: postgres\n--\n\nBEGIN\n  -- it's; \\. $1 and :name\n  \
                RETURN length($1) >= 0;\nEND\n";
-    maker.say(Stage::Types, format!("CREATE FUNCTION {fine}(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $odd_ü${odd}$odd_ü$"));
+    maker.say(
+        Stage::Types,
+        format!("CREATE FUNCTION {fine}(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $odd_ü${odd}$odd_ü$"),
+    );
     let error = "BEGIN RAISE EXCEPTION 'a trigger fired while it was loaded'; END";
     maker.say(Stage::Types, format!("CREATE FUNCTION {raises}() RETURNS trigger LANGUAGE plpgsql AS $${error}$$"));
     maker.remark(&format!("FUNCTION {doubled}(bigint)"));
@@ -19,10 +27,18 @@ pub(super) fn functions(maker: &mut Maker) {
     (maker.doubled, maker.fine, maker.raises) = (doubled, fine, raises);
     if maker.chance.percent(30) {
         let (_, sum) = maker.place();
-        maker.say(Stage::Types, format!("CREATE AGGREGATE {sum}(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = '0')"));
+        maker.say(
+            Stage::Types,
+            format!("CREATE AGGREGATE {sum}(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = '0')"),
+        );
         maker.remark(&format!("AGGREGATE {sum}(bigint)"));
         let (_, procedure) = maker.place();
-        maker.say(Stage::Types, format!("CREATE PROCEDURE {procedure}(a int, INOUT b text DEFAULT 'x') LANGUAGE plpgsql AS 'BEGIN b := a; END'"));
+        maker.say(
+            Stage::Types,
+            format!(
+                "CREATE PROCEDURE {procedure}(a int, INOUT b text DEFAULT 'x') LANGUAGE plpgsql AS 'BEGIN b := a; END'"
+            ),
+        );
     }
     if maker.chance.percent(20) {
         maker.say(Stage::Types, "CREATE EXTENSION hstore SCHEMA public; CREATE EXTENSION btree_gist SCHEMA public");
@@ -46,7 +62,10 @@ pub(super) fn types(maker: &mut Maker) {
                 "1 + @ % 9".to_owned(),
             ),
             2 => (format!("CREATE DOMAIN {name} AS text CHECK ({}(VALUE))", maker.fine), "'domain ' || @".to_owned()),
-            3 => (format!("CREATE TYPE {name} AS (a integer, \"B b\" text)"), format!("ROW(@, 'x, \"y\" ' || @)::{name}")),
+            3 => (
+                format!("CREATE TYPE {name} AS (a integer, \"B b\" text)"),
+                format!("ROW(@, 'x, \"y\" ' || @)::{name}"),
+            ),
             _ => (format!("CREATE TYPE {name} AS RANGE (SUBTYPE = float8)"), format!("{name}(@, @ + 0.5)")),
         };
         maker.say(Stage::Types, sql);
@@ -85,13 +104,21 @@ pub(super) fn views(maker: &mut Maker) {
                 maker.say(Stage::Views, format!("CREATE VIEW {name} AS {query}"));
                 maker.remark(&format!("VIEW {name}"));
                 let (_, on_top) = maker.place();
-                maker.say(Stage::Views, format!("CREATE VIEW {on_top} WITH (security_barrier) AS SELECT k, \"how many\" + 1 AS more FROM {name}"));
+                maker.say(
+                    Stage::Views,
+                    format!(
+                        "CREATE VIEW {on_top} WITH (security_barrier) AS SELECT k, \"how many\" + 1 AS more FROM {name}"
+                    ),
+                );
                 let (_, stored) = maker.place();
                 maker.say(Stage::Views, format!("CREATE MATERIALIZED VIEW {stored} AS SELECT v.k, w.more FROM {name} v JOIN {on_top} w USING (k)"));
             }
             1 => {
                 let data = maker.chance.pick(&["WITH DATA", "WITH DATA", "WITH NO DATA"]);
-                maker.say(Stage::Views, format!("CREATE MATERIALIZED VIEW {name} WITH (fillfactor = 90) AS {query} {data}"));
+                maker.say(
+                    Stage::Views,
+                    format!("CREATE MATERIALIZED VIEW {name} WITH (fillfactor = 90) AS {query} {data}"),
+                );
                 let index = maker.chance.name(&schema);
                 maker.say(Stage::Views, format!("CREATE UNIQUE INDEX {index} ON {name} (k)"));
                 maker.say(Stage::Views, format!("CREATE INDEX ON {name} (\"how many\" DESC)"));
@@ -100,12 +127,16 @@ pub(super) fn views(maker: &mut Maker) {
                 maker.remark(&format!("INDEX {schema}.{index}"));
                 if data == "WITH DATA" {
                     let (_, second) = maker.place();
-                    maker.say(Stage::Views, format!("CREATE MATERIALIZED VIEW {second} AS SELECT max(\"how many\") AS most FROM {name}"));
+                    maker.say(
+                        Stage::Views,
+                        format!("CREATE MATERIALIZED VIEW {second} AS SELECT max(\"how many\") AS most FROM {name}"),
+                    );
                 }
             }
             2 => {
                 // Its body is parsed, so it cannot be there before the key is.
-                let body = "BEGIN ATOMIC SELECT count(*) FROM (@) q; SELECT max(q.\"how many\") FROM (@) q; END".replace('@', &query);
+                let body = "BEGIN ATOMIC SELECT count(*) FROM (@) q; SELECT max(q.\"how many\") FROM (@) q; END"
+                    .replace('@', &query);
                 maker.say(Stage::Views, format!("CREATE FUNCTION {name}() RETURNS bigint LANGUAGE sql STABLE {body}"));
                 maker.remark(&format!("FUNCTION {name}()"));
                 let (_, user) = maker.place();
@@ -133,7 +164,10 @@ pub(super) fn rest(maker: &mut Maker) {
         let (_, server) = (maker.place(), maker.chance.name("servers"));
         let (_, foreign) = maker.place();
         let wrapper = maker.chance.name("wrappers");
-        maker.say(Stage::Rest, format!("CREATE FOREIGN DATA WRAPPER {wrapper}; CREATE SERVER {server} FOREIGN DATA WRAPPER {wrapper}"));
+        maker.say(
+            Stage::Rest,
+            format!("CREATE FOREIGN DATA WRAPPER {wrapper}; CREATE SERVER {server} FOREIGN DATA WRAPPER {wrapper}"),
+        );
         maker.say(Stage::Rest, format!("CREATE FOREIGN TABLE {foreign} (a int NOT NULL, b text) SERVER {server}"));
         maker.remark(&format!("FOREIGN TABLE {foreign}"));
     }
@@ -141,9 +175,13 @@ pub(super) fn rest(maker: &mut Maker) {
         let (_, guard) = maker.place();
         let name = maker.chance.name("events");
         let body = "BEGIN RAISE EXCEPTION 'nothing is to be made here any more'; END";
-        maker.say(Stage::Last, format!("CREATE FUNCTION {guard}() RETURNS event_trigger LANGUAGE plpgsql AS $${body}$$"));
+        maker.say(
+            Stage::Last,
+            format!("CREATE FUNCTION {guard}() RETURNS event_trigger LANGUAGE plpgsql AS $${body}$$"),
+        );
         let tags = "'CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE VIEW', 'CREATE TRIGGER'";
-        let sql = format!("CREATE EVENT TRIGGER {name} ON ddl_command_start WHEN TAG IN ({tags}) EXECUTE FUNCTION {guard}()");
+        let sql =
+            format!("CREATE EVENT TRIGGER {name} ON ddl_command_start WHEN TAG IN ({tags}) EXECUTE FUNCTION {guard}()");
         maker.say(Stage::Last, sql);
         maker.say(Stage::Last, format!("COMMENT ON EVENT TRIGGER {name} IS 'it''s the last'"));
     }
@@ -161,7 +199,10 @@ fn on_table(maker: &mut Maker, at: usize) {
         let when = maker.chance.pick(&["BEFORE INSERT OR UPDATE", "AFTER INSERT", "AFTER UPDATE OR DELETE"]);
         let each = maker.chance.pick(&["ROW", "STATEMENT"]);
         let raises = maker.raises.clone();
-        maker.say(Stage::Rest, format!("CREATE TRIGGER {trigger} {when} ON {name} FOR EACH {each} EXECUTE FUNCTION {raises}()"));
+        maker.say(
+            Stage::Rest,
+            format!("CREATE TRIGGER {trigger} {when} ON {name} FOR EACH {each} EXECUTE FUNCTION {raises}()"),
+        );
         maker.remark(&format!("TRIGGER {trigger} ON {name}"));
         match maker.chance.below(5) {
             0 => maker.say(Stage::Rest, format!("ALTER TABLE {name} ENABLE ALWAYS TRIGGER {trigger}")),
@@ -177,14 +218,22 @@ fn on_table(maker: &mut Maker, at: usize) {
         if maker.chance.percent(20) {
             let policy = maker.chance.name(&format!("{name} policies"));
             let role = maker.role();
-            maker.say(Stage::Rest, format!("CREATE POLICY {policy} ON {name} FOR UPDATE TO {role} USING ({int} > 1) WITH CHECK ({int} > 2)"));
+            maker.say(
+                Stage::Rest,
+                format!(
+                    "CREATE POLICY {policy} ON {name} FOR UPDATE TO {role} USING ({int} > 1) WITH CHECK ({int} > 2)"
+                ),
+            );
             let force = maker.chance.pick(&["ENABLE", "FORCE", "ENABLE"]);
             maker.say(Stage::Rest, format!("ALTER TABLE {name} {force} ROW LEVEL SECURITY"));
             maker.remark(&format!("POLICY {policy} ON {name}"));
         }
         if maker.chance.percent(15) {
             let check = maker.chance.fresh();
-            maker.say(Stage::Rest, format!("ALTER TABLE {name} ADD CONSTRAINT {check} CHECK ({int} > 1000000) NOT VALID"));
+            maker.say(
+                Stage::Rest,
+                format!("ALTER TABLE {name} ADD CONSTRAINT {check} CHECK ({int} > 1000000) NOT VALID"),
+            );
             maker.remark(&format!("CONSTRAINT {check} ON {name}"));
         }
         if maker.chance.percent(15) {
@@ -192,7 +241,12 @@ fn on_table(maker: &mut Maker, at: usize) {
         }
         if let Some(text) = text.as_ref().filter(|_| maker.chance.percent(30)) {
             let (_, statistics) = maker.place();
-            maker.say(Stage::Rest, format!("CREATE STATISTICS {statistics} (ndistinct, mcv) ON {int}, {text}, (lower({text})) FROM {name}"));
+            maker.say(
+                Stage::Rest,
+                format!(
+                    "CREATE STATISTICS {statistics} (ndistinct, mcv) ON {int}, {text}, (lower({text})) FROM {name}"
+                ),
+            );
             maker.remark(&format!("STATISTICS {statistics}"));
         }
     }
@@ -237,7 +291,10 @@ fn publications(maker: &mut Maker) {
             Some(key) => maker.chance.pick(&["", " (@)", " WHERE (@ IS NOT NULL)"]).replace('@', &key),
             None => String::new(),
         };
-        maker.say(Stage::Rest, format!("CREATE PUBLICATION {publication} FOR TABLE {name}{how} WITH (publish = 'insert')"));
+        maker.say(
+            Stage::Rest,
+            format!("CREATE PUBLICATION {publication} FOR TABLE {name}{how} WITH (publish = 'insert')"),
+        );
         maker.remark(&format!("PUBLICATION {publication}"));
     }
     if maker.chance.percent(15) {

@@ -35,7 +35,8 @@ fn foreign_key(maker: &mut Maker, from: usize, to: usize) {
     let key = maker.chance.below(maker.tables[to].keys.len());
     let targets = maker.tables[to].keys[key].columns.clone();
     let (child, parent) = (&maker.tables[from], &maker.tables[to]);
-    let (name, space, partitioned, unlogged) = (child.name.clone(), child.space.clone(), child.partitioned, child.unlogged);
+    let (name, space, partitioned, unlogged) =
+        (child.name.clone(), child.space.clone(), child.partitioned, child.unlogged);
     let (other, rows, also_unlogged) = (parent.name.clone(), parent.rows, parent.unlogged);
     // What lasts must not depend on what does not; nor what is empty for want of columns.
     if child.columns.is_empty() || (also_unlogged && !unlogged) {
@@ -47,7 +48,8 @@ fn foreign_key(maker: &mut Maker, from: usize, to: usize) {
     let mut columns = Vec::new();
     for target in targets {
         let value = target.value.clone().expect("a key has values");
-        let row = if broken { format!("(@ + {rows})") } else { format!("(1 + (@ * {factor} + {shift}) % {})", rows.max(1)) };
+        let row =
+            if broken { format!("(@ + {rows})") } else { format!("(1 + (@ * {factor} + {shift}) % {})", rows.max(1)) };
         let mut value = value.replace('@', &row);
         if rows == 0 && !broken {
             value = format!("NULL::{}", target.type_);
@@ -61,7 +63,10 @@ fn foreign_key(maker: &mut Maker, from: usize, to: usize) {
     let (own, theirs) = (names(&columns), names(&maker.tables[to].keys[key].columns));
     let constraint = maker.chance.fresh();
     let full = maker.chance.pick(&["", "", " MATCH FULL"]);
-    let mut acts = maker.chance.pick(&["", "", " ON DELETE CASCADE", " ON DELETE SET NULL ON UPDATE CASCADE", " ON UPDATE SET DEFAULT"]).to_owned();
+    let mut acts = maker
+        .chance
+        .pick(&["", "", " ON DELETE CASCADE", " ON DELETE SET NULL ON UPDATE CASCADE", " ON UPDATE SET DEFAULT"])
+        .to_owned();
     if maker.major >= 15 && maker.chance.percent(8) {
         acts = format!(" ON DELETE SET NULL ({})", columns[0].name);
     }
@@ -136,7 +141,8 @@ pub(super) fn indexes(maker: &mut Maker) {
 
 fn index(maker: &mut Maker, at: usize, column: usize) {
     let table = &maker.tables[at];
-    let (name, schema, partitioned, leaves) = (table.name.clone(), table.schema.clone(), table.partitioned, table.leaves.clone());
+    let (name, schema, partitioned, leaves) =
+        (table.name.clone(), table.schema.clone(), table.partitioned, table.leaves.clone());
     let Column { name: column, kind, type_, .. } = table.columns[column].clone();
     let other = table.of_kind(Kind::Int).map_or_else(|| column.clone(), |column| column.name.clone());
     let ordered = matches!(kind, Kind::Int | Kind::Text | Kind::Inet | Kind::Ordered);
@@ -155,7 +161,10 @@ fn index(maker: &mut Maker, at: usize, column: usize) {
             3 => format!("(({column} || ' it''s \\ '), {other})"),
             _ => format!("USING hash (md5({column}))"),
         },
-        Kind::Json => maker.chance.pick(&["USING gin (@)", "USING gin (@ jsonb_path_ops)", "((@ ->> 'a'), (@ -> 'b'))"]).replace('@', &column),
+        Kind::Json => maker
+            .chance
+            .pick(&["USING gin (@)", "USING gin (@ jsonb_path_ops)", "((@ ->> 'a'), (@ -> 'b'))"])
+            .replace('@', &column),
         Kind::IntArray => format!("USING gin ({column})"),
         Kind::Range | Kind::Point => format!("USING {} ({column})", maker.chance.pick(&["gist", "spgist"])),
         Kind::Words => format!("USING {} ({column})", maker.chance.pick(&["gist", "gin"])),
@@ -175,7 +184,9 @@ fn index(maker: &mut Maker, at: usize, column: usize) {
             maker.say(Stage::Indexes, format!("CREATE INDEX {part} ON {leaf} ({column})"));
             // A partition of a partition is not attached to the first parent's.
             let attach = format!("ALTER INDEX {schema}.{index} ATTACH PARTITION {space}.{part}");
-            let quiet = format!("DO $attach$ BEGIN {attach}; EXCEPTION WHEN invalid_object_definition OR object_not_in_prerequisite_state THEN NULL; END $attach$");
+            let quiet = format!(
+                "DO $attach$ BEGIN {attach}; EXCEPTION WHEN invalid_object_definition OR object_not_in_prerequisite_state THEN NULL; END $attach$"
+            );
             maker.say(Stage::Indexes, if place % 2 == 0 { quiet } else { format!("-- {place}\n{quiet}") });
         }
     } else {

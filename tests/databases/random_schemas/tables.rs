@@ -144,15 +144,18 @@ fn second_key(maker: &mut Maker, table: &mut Table) {
             maker.remark(&format!("INDEX {schema}.{constraint}"));
             if maker.chance.percent(25) {
                 // Such a key must hold no NULL.
-                let set = columns.iter().map(|column| format!("ALTER {} SET NOT NULL", column.name)).collect::<Vec<_>>();
+                let set =
+                    columns.iter().map(|column| format!("ALTER {} SET NOT NULL", column.name)).collect::<Vec<_>>();
                 maker.say(Stage::Indexes, format!("ALTER TABLE {name} {}", set.join(", ")));
                 maker.say(Stage::Indexes, format!("ALTER TABLE {name} REPLICA IDENTITY USING INDEX {constraint}"));
             }
         } else {
             late = maker.chance.pick(&["", "", " DEFERRABLE INITIALLY DEFERRED"]);
             let first = &table.columns[0].name;
-            let include = if late.is_empty() && maker.chance.percent(30) { format!(" INCLUDE ({first})") } else { String::new() };
-            let sql = format!("ALTER TABLE {name} ADD CONSTRAINT {constraint} UNIQUE{distinct} ({named}){include}{late}");
+            let include =
+                if late.is_empty() && maker.chance.percent(30) { format!(" INCLUDE ({first})") } else { String::new() };
+            let sql =
+                format!("ALTER TABLE {name} ADD CONSTRAINT {constraint} UNIQUE{distinct} ({named}){include}{late}");
             maker.say(Stage::Keys, sql);
             maker.remark(&format!("CONSTRAINT {constraint} ON {name}"));
         }
@@ -269,7 +272,11 @@ pub(super) fn family(maker: &mut Maker) {
     let check = maker.chance.fresh();
     let kept = maker.chance.pick(&["", " NO INHERIT"]);
     let key = of_mother[0].clone();
-    let sql = format!("CREATE TABLE {mother} ({}, CONSTRAINT {check} CHECK ({} IS NOT NULL){kept})", list(&of_mother), key.name);
+    let sql = format!(
+        "CREATE TABLE {mother} ({}, CONSTRAINT {check} CHECK ({} IS NOT NULL){kept})",
+        list(&of_mother),
+        key.name
+    );
     maker.say(Stage::Tables, sql);
     maker.say(Stage::Tables, format!("CREATE TABLE {father} ({})", list(&of_father)));
     maker.say(Stage::Tables, format!("CREATE TABLE {child} ({}) INHERITS ({mother}, {father})", list(&own)));
@@ -287,7 +294,8 @@ pub(super) fn family(maker: &mut Maker) {
         let (_, late) = maker.place();
         let mut of_late: Vec<Column> = of_mother.iter().rev().cloned().collect();
         of_late.extend(columns(maker, &space, 2));
-        let sql = format!("CREATE TABLE {late} ({}, CONSTRAINT {check} CHECK ({} IS NOT NULL))", list(&of_late), key.name);
+        let sql =
+            format!("CREATE TABLE {late} ({}, CONSTRAINT {check} CHECK ({} IS NOT NULL))", list(&of_late), key.name);
         maker.say(Stage::Tables, sql);
         maker.say(Stage::Tables, format!("ALTER TABLE {late} INHERIT {mother}"));
         members.push((late, of_late));
