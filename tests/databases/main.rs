@@ -11,6 +11,7 @@ mod drill_could_not_run;
 mod faults_at_rest;
 mod faults_dump;
 mod faults_restore;
+mod faults_restore_parallel;
 mod faults_storage;
 mod fixture;
 mod jobs;

@@ -208,8 +208,15 @@ fn on_table(maker: &mut Maker, at: usize) {
             0 => maker.say(Stage::Rest, format!("ALTER TABLE {name} ENABLE ALWAYS TRIGGER {trigger}")),
             1 => maker.say(Stage::Rest, format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}")),
             2 if each == "ROW" && partitioned => {
-                let leaf = maker.tables[at].leaves[0].clone();
-                maker.say(Stage::Rest, format!("ALTER TABLE {leaf} DISABLE TRIGGER {trigger}"));
+                // pg_dump does not see to it that the parent's trigger comes before what is said of the partition's: of one
+                // schema they come in the order of names.
+                let (schema, table) = (maker.tables[at].schema.clone(), name.clone());
+                let behind = |leaf: &&String| {
+                    maker.schema_of(leaf) == schema && leaf.trim_end_matches('"') > table.trim_end_matches('"')
+                };
+                if let Some(leaf) = maker.tables[at].leaves.iter().find(behind).cloned() {
+                    maker.say(Stage::Rest, format!("ALTER TABLE {leaf} DISABLE TRIGGER {trigger}"));
+                }
             }
             _ => {}
         }

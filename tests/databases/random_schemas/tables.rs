@@ -263,7 +263,7 @@ fn partition(maker: &mut Maker, parent: &str, name: &str, columns: &[Column], bo
 /// Two parents, a child of both with columns of its own, a grandchild, perhaps a child that joined late.
 pub(super) fn family(maker: &mut Maker) {
     let ((_, mother), (_, father), (_, child)) = (maker.place(), maker.place(), maker.place());
-    let space = mother.clone();
+    let space = format!("{mother} and children");
     let mut of_mother = vec![columns::key(&mut maker.chance, &space)];
     of_mother.extend(columns(maker, &space, 3));
     let mut of_father = vec![of_mother[0].clone()];
