@@ -23,11 +23,16 @@ pub fn kept_name(name: &str, id: &BackupId) -> String {
     format!("{}{suffix}", &name[..end])
 }
 
+/// Where commits are not waited for (`synchronous_commit = off`), a server that crashed now would forget that of a name, and
+/// with it a restore that was said to be done. Flushing this one flushes all before it.
+const DURABLE: &str = "do $$ begin if current_setting('synchronous_commit') = 'off' then set local synchronous_commit = local; \
+    end if; end $$;";
+
 /// Gives the scratch database `from` the name `to`, which must be free. `comment` is the statement that replaces its mark:
 /// both happen at once, so that a scratch database never loses its mark and stays.
 pub async fn rename(maintenance: &Client, from: &str, to: &str, comment: &str, cancel: &Cancel) -> Result<()> {
     let rename = format!("alter database {} rename to {};", quote_identifier(from), quote_identifier(to));
-    maintenance.execute(&format!("begin; {comment} {rename} commit;"), cancel).await
+    maintenance.execute(&format!("begin; {DURABLE} {comment} {rename} commit;"), cancel).await
 }
 
 /// Renames `live` to `kept` and the scratch database `restored` to `live` in one transaction: at every instant the name
@@ -42,7 +47,7 @@ pub async fn swap(
 ) -> Result<()> {
     // Renaming locks the database against new sessions and waits five seconds for the old ones to go.
     let sql = format!(
-        "begin; select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where datname in ({}, {}) \
+        "begin; {DURABLE} select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where datname in ({}, {}) \
          and pid <> pg_catalog.pg_backend_pid(); \
          {comment} alter database {} rename to {}; alter database {} rename to {}; commit;",
         literal(live),

@@ -11,6 +11,7 @@ use crate::random_schemas::in_parallel;
 use crate::support::{Disk, Forged, Outcome, Pgkeep, Postgres, Running, dump_lines, processes_matching, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pgkeep::catalogue::FileKind;
 use std::time::{Duration, Instant};
 
 const MAJOR: u32 = 17;
@@ -333,15 +334,14 @@ fn a_disk_that_fills_up_anywhere_leaves_no_database() {
 }
 
 /// What the restored database lacks, done to it by a pg_dump that first runs a statement; and what is named.
-const DAMAGES: [(&str, &str, &str); 8] = [
-    ("DELETE FROM orders WHERE id = 137", "TABLE DATA", "public.orders"),
+const DAMAGES: [(&str, &str, &str); 7] = [
+    ("DELETE FROM items WHERE id = 137", "TABLE DATA", "public.items"),
     ("UPDATE items SET note = note || '.' WHERE id = 4000", "TABLE DATA", "public.items"),
     ("SELECT setval('items_id_seq', 3) \\g /dev/null", "SEQUENCE SET", "public.items_id_seq"),
     ("DROP INDEX slow_index", "INDEX", "public.slow_index"),
     ("REVOKE SELECT ON orders FROM pg_monitor", "ACL", "public.TABLE orders"),
     ("ALTER TABLE items DROP CONSTRAINT items_gift_fkey", "FK CONSTRAINT", "public.items items_gift_fkey"),
     ("REFRESH MATERIALIZED VIEW busy WITH NO DATA", "MATERIALIZED VIEW DATA", "public.busy"),
-    ("ALTER TABLE clients DISABLE TRIGGER ALL", "TABLE", "public.clients"),
 ];
 
 #[test]
@@ -359,4 +359,39 @@ fn what_is_missing_after_the_load_is_named_by_the_restore_itself() {
         assert_eq!((found["kind"].as_str(), found["name"].as_str()), (Some(kind), Some(name)), "{damage}: {report:#}");
         assert_eq!(report["differences"].as_array().map(Vec::len), Some(1), "{damage}: {report:#}");
     }
+}
+
+#[test]
+fn a_damaged_member_is_named_with_its_file_and_nothing_is_left() {
+    let field = Field::new(SHOP);
+    let contents = field.stored.contents();
+    let data = field.stored.file(FileKind::Data);
+    let file = data.file_name().unwrap().to_str().unwrap().to_owned();
+    let intact = std::fs::read(&data).unwrap();
+    let members: Vec<(u64, u64)> = contents.files[0]
+        .members
+        .iter()
+        .scan((0, 0), |(stored, sql), member| {
+            let place = (*stored + member.stored_bytes / 2, *sql);
+            (*stored, *sql) = (*stored + member.stored_bytes, *sql + member.sql_bytes);
+            Some(place)
+        })
+        .collect();
+    assert!(members.len() >= 3, "{members:?}");
+    for (place, sql) in members {
+        let mut damaged = intact.clone();
+        damaged[place as usize] ^= 0x10;
+        std::fs::write(&data, damaged).unwrap();
+        let target = field.target();
+        let outcome = field.restore(&target).fails(4);
+        assert!(outcome.stderr.contains(&file), "{outcome}");
+        // The table whose rows begin in an earlier member and end behind its beginning.
+        let entries: Vec<_> = contents.files[0].entries.iter().filter_map(|entry| entry.table).collect();
+        if let Some(table) = entries.iter().find(|table| table.start < sql && sql < table.end) {
+            assert!(outcome.stderr.contains(&table.name()), "{} at {sql}: {outcome}", table.name());
+        }
+        assert!(!field.whole_or_gone(&target, &outcome, "damaged") && field.scratch().is_empty(), "{outcome}");
+    }
+    std::fs::write(&data, intact).unwrap();
+    field.recovers();
 }
