@@ -377,7 +377,7 @@ fn a_damaged_member_is_named_with_its_file_and_nothing_is_left() {
             Some(place)
         })
         .collect();
-    assert!(members.len() >= 3, "{members:?}");
+    let mut named = 0;
     for (place, sql) in members {
         let mut damaged = intact.clone();
         damaged[place as usize] ^= 0x10;
@@ -389,9 +389,11 @@ fn a_damaged_member_is_named_with_its_file_and_nothing_is_left() {
         let entries: Vec<_> = contents.files[0].entries.iter().filter_map(|entry| entry.table).collect();
         if let Some(table) = entries.iter().find(|table| table.start < sql && sql < table.end) {
             assert!(outcome.stderr.contains(&table.name()), "{} at {sql}: {outcome}", table.name());
+            named += 1;
         }
         assert!(!field.whole_or_gone(&target, &outcome, "damaged") && field.scratch().is_empty(), "{outcome}");
     }
+    assert!(named > 0, "no member begins within a table");
     std::fs::write(&data, intact).unwrap();
     field.recovers();
 }
