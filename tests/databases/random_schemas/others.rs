@@ -341,7 +341,7 @@ fn large_objects(maker: &mut Maker) {
     if !maker.chance.percent(35) {
         return;
     }
-    for object in 0..1 + maker.chance.below(40) {
+    for object in 0..=maker.chance.below(40) {
         let oid = 90_000 + object;
         let content = format!("decode(repeat(md5('{oid}'), {}), 'hex')", maker.chance.below(200));
         maker.say(Stage::Rest, format!("DO $$ BEGIN PERFORM lo_from_bytea({oid}, {content}); END $$"));

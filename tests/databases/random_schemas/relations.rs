@@ -12,7 +12,7 @@ pub(super) fn foreign_keys(maker: &mut Maker) {
     }
     for _ in 0..maker.chance.below(2 * maker.tables.len()) {
         let (from, to) = (maker.chance.below(maker.tables.len()), with_key[maker.chance.below(with_key.len())]);
-        for _ in 0..1 + maker.chance.below(2) {
+        for _ in 0..=maker.chance.below(2) {
             foreign_key(maker, from, to);
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn plain(maker: &mut Maker) {
         let place = maker.chance.below(all.len() + 1);
         all.insert(place, columns::key(&mut maker.chance, &name));
     }
-    let key = keyed.then(|| all.iter().position(|column| is_key(column)).map(|at| all[at].clone())).flatten();
+    let key = keyed.then(|| all.iter().position(is_key).map(|at| all[at].clone())).flatten();
     let mut table = Table::new(&schema, &name, &name, all, rows);
     table.unlogged = maker.chance.percent(10);
     let unlogged = if table.unlogged { "UNLOGGED " } else { "" };
