@@ -47,12 +47,17 @@ pub fn name_beside(beside: Beside, name: &str, id: &BackupId, number: u32) -> St
     format!("{}{suffix}", &name[..end])
 }
 
+/// Where commits are not waited for (`synchronous_commit = off`), a server that crashed now would forget that of a name, and
+/// with it a restore that was said to be done. Flushing this one flushes all before it.
+const DURABLE: &str = "do $$ begin if current_setting('synchronous_commit') = 'off' then set local synchronous_commit = local; \
+    end if; end $$;";
+
 /// Gives the database `from` the name `to`, which must be free, and a new comment: both happen at once, so that a scratch
 /// database never loses its mark and stays.
 pub async fn rename(maintenance: &Client, from: &str, to: &str, comment: Option<&str>, cancel: &Cancel) -> Result<()> {
     let comment = comment_statement(from, comment);
     let rename = format!("alter database {} rename to {};", quote_identifier(from), quote_identifier(to));
-    maintenance.execute(&format!("begin; {comment} {rename} commit;"), cancel).await
+    maintenance.execute(&format!("begin; {DURABLE} {comment} {rename} commit;"), cancel).await
 }
 
 fn comment_statement(name: &str, comment: Option<&str>) -> String {
@@ -176,7 +181,7 @@ impl Exchange<'_> {
             )
         };
         format!(
-            "set lock_timeout = {limit}; set statement_timeout = {limit}; begin; {end} \
+            "set lock_timeout = {limit}; set statement_timeout = {limit}; begin; {DURABLE} {end} \
              alter database {live} rename to {kept}; alter database {coming} rename to {live}; {was} {comes} \
              {aside_comment} {comment} commit;",
             end = self.end_sessions(),

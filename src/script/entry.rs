@@ -2,6 +2,7 @@
 
 use super::{Digest, Fingerprint, text};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The three sections of a dump, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,11 +141,15 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// What stands before the kind.
+    const TYPE: &'static str = "; Type: ";
+
     /// Reads a comment line; `None` if it is no header.
     ///
     /// Names and schemas may hold what separates the fields. Headers of data begin in a way of their own, which leaves one
-    /// kind for them; of the others the last that looks like a kind is taken, for schemas are the likelier to be plain.
-    pub(super) fn parse(comment: &[u8]) -> Option<Self> {
+    /// kind for them. Of the others the one is taken that leaves one of `odd_schemas`, the schemas of this script that look
+    /// like fields; or else the last that looks like a kind, for schemas are the likelier to be plain.
+    pub(super) fn parse(comment: &[u8], odd_schemas: &BTreeSet<String>) -> Option<Self> {
         let comment = comment.strip_suffix(b"\n").unwrap_or(comment);
         let (rest, of_data) = match comment.strip_prefix(b"-- Data for Name: ") {
             Some(rest) => (rest, true),
@@ -155,15 +160,21 @@ impl Header {
         let (rest, owner) = rest.rsplit_once("; Owner: ")?;
         // Behind the owner there may be a tablespace.
         let owner = owner.split_once("; Tablespace: ").map_or(owner, |(owner, _)| owner);
-        let mut candidates = rest.rmatch_indices("; Type: ").filter_map(|(at, separator)| {
+        let candidates = rest.rmatch_indices(Self::TYPE).filter_map(|(at, separator)| {
             let (kind, schema) = rest[at + separator.len()..].split_once("; Schema: ")?;
             let is_kind = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_uppercase() || b == b' ');
             let is_data = matches!(kind, "TABLE DATA" | "BLOBS" | "STATISTICS DATA");
             (is_kind && is_data == of_data).then_some((&rest[..at], kind, schema))
         });
-        let (name, kind, schema) = candidates.next()?;
+        let is_odd = |(_, _, schema): &(&str, &str, &str)| odd_schemas.contains(*schema);
+        let (name, kind, schema) = candidates.clone().find(is_odd).or_else(|| candidates.clone().next())?;
         let given = |field: &str| if field == "-" || field.is_empty() { None } else { Some(field.to_owned()) };
         Some(Self { kind: kind.to_owned(), name: name.to_owned(), schema: given(schema), owner: given(owner), slice })
+    }
+
+    /// Whether this makes a schema whose name, in a header, looks like fields.
+    pub(super) fn makes_odd_schema(&self) -> bool {
+        self.kind == "SCHEMA" && self.name.contains(Self::TYPE)
     }
 
     /// The section, given that of the entry before: kinds that appear in several follow their neighbours.
@@ -200,30 +211,39 @@ mod tests {
 
     #[test]
     fn headers_are_read_even_with_odd_names() {
-        let header = Header::parse(b"-- Name: f(integer, text); Type: FUNCTION; Schema: public; Owner: bob\n").unwrap();
+        let none = BTreeSet::new();
+        let header =
+            Header::parse(b"-- Name: f(integer, text); Type: FUNCTION; Schema: public; Owner: bob\n", &none).unwrap();
         assert_eq!((header.name.as_str(), header.kind.as_str()), ("f(integer, text)", "FUNCTION"));
         assert_eq!(header.schema.as_deref(), Some("public"));
         let odd = b"-- Name: x; Type: TABLE; Schema: public; Owner: me; Type: VIEW; Schema: s; Owner: you\n";
-        let header = Header::parse(odd).unwrap();
+        let header = Header::parse(odd, &none).unwrap();
         assert_eq!((header.kind.as_str(), header.owner.as_deref()), ("VIEW", Some("you")));
         assert_eq!(header.name, "x; Type: TABLE; Schema: public; Owner: me");
         let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: -; Tablespace: fast\n";
-        assert_eq!(Header::parse(data).unwrap().owner, None);
+        assert_eq!(Header::parse(data, &none).unwrap().owner, None);
         let odd = b"-- Data for Name: t; Type: TABLE DATA; Schema: S; Type: TABLE; Schema: \"x\"; Owner: me\n";
-        let header = Header::parse(odd).unwrap();
+        let header = Header::parse(odd, &none).unwrap();
         assert_eq!(
             (header.kind.as_str(), header.schema.as_deref()),
             ("TABLE DATA", Some("S; Type: TABLE; Schema: \"x\""))
         );
-        assert_eq!(Header::parse(b"-- PostgreSQL database dump\n"), None);
+        assert_eq!(Header::parse(b"-- PostgreSQL database dump\n", &none), None);
         let slice = Slice { number: 2, of: 4 };
         let data = format!("-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: me{}\n", slice.mark());
-        let header = Header::parse(data.as_bytes()).unwrap();
+        let header = Header::parse(data.as_bytes(), &none).unwrap();
         assert_eq!((header.owner.as_deref(), header.slice), (Some("me"), Some(slice)));
         let odd = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: me; Slice: 5/4\n";
-        assert_eq!(Header::parse(odd).unwrap().owner.as_deref(), Some("me; Slice: 5/4"));
+        assert_eq!(Header::parse(odd, &none).unwrap().owner.as_deref(), Some("me; Slice: 5/4"));
         let data = b"-- Data for Name: t; Type: TABLE DATA; Schema: s; Type: TABLE; Schema: x; Owner: me\n";
-        let header = Header::parse(data).unwrap();
+        let header = Header::parse(data, &none).unwrap();
         assert_eq!((header.kind.as_str(), header.name.as_str()), ("TABLE DATA", "t"));
+        let schema = "x; Type: VIEW; Schema: public; Owner: me".to_owned();
+        let odd = b"-- Name: t; Type: TABLE; Schema: x; Type: VIEW; Schema: public; Owner: me; Owner: you\n";
+        let header = Header::parse(odd, &[schema.clone()].into()).unwrap();
+        assert_eq!((header.name.as_str(), header.kind.as_str(), header.schema), ("t", "TABLE", Some(schema.clone())));
+        let odd = format!("-- Name: {schema}; Type: SCHEMA; Schema: -; Owner: you\n");
+        let header = Header::parse(odd.as_bytes(), &none).unwrap();
+        assert!(header.makes_odd_schema() && header.name == schema, "{header:?}");
     }
 }

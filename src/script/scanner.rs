@@ -142,6 +142,8 @@ pub struct Scanner {
     /// Who owns large objects, numbered from 1.
     owners: BTreeMap<String, u32>,
     current_object: Option<u32>,
+    /// The schemas seen so far whose names make headers ambiguous.
+    odd_schemas: BTreeSet<String>,
     orders: ColumnOrder,
     omit: Omit,
     violations: u64,
@@ -175,6 +177,7 @@ impl Scanner {
             large_objects: BTreeMap::new(),
             owners: BTreeMap::new(),
             current_object: None,
+            odd_schemas: BTreeSet::new(),
             orders,
             omit,
             violations: 0,
@@ -323,13 +326,16 @@ impl Scanner {
                 self.violate("a second closing line");
             }
         } else if let Some((start, line)) = dashes
-            && let Some(header) = Header::parse(comment)
+            && let Some(header) = Header::parse(comment, &self.odd_schemas)
         {
             if self.scan.complete {
                 self.violate("an entry behind the closing line");
             }
             self.close_entry(start);
             self.section = header.section(self.section);
+            if header.makes_odd_schema() {
+                self.odd_schemas.insert(header.name.clone());
+            }
             if self.omit.elsewhere && elsewhere::is_of_database(&header.kind, &header.name) {
                 self.scan.cut.push(start..self.offset);
                 self.of_database = true;

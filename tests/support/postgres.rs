@@ -25,18 +25,28 @@ pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 /// How long a server may take to start or stop on a busy machine before the test fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs as the server's parent. Its standard input is the pipe from the test; `$1` is the folder to remove, the rest is
-/// the server's command line. SIGQUIT is PostgreSQL's immediate shutdown: quick, and it removes its shared memory.
+/// Runs as the server's parent. Its standard input is the pipe from the test, which starts the server anew with every line
+/// and ends it with its end; `$1` is the folder to remove, the rest is the server's command line. SIGQUIT is PostgreSQL's
+/// immediate shutdown: quick, and it removes its shared memory.
 const SUPERVISOR: &str = r#"
     trap '' INT TERM HUP
     folder=$1
     shift
     cd "$folder" || exit 1
-    setpriv --pdeathsig QUIT "$@" </dev/null >log 2>&1 &
-    server=$!
-    read -r _
-    kill -QUIT $server 2>/dev/null
-    wait $server
+    start() {
+        setpriv --pdeathsig QUIT "$@" </dev/null >>log 2>&1 &
+        server=$!
+    }
+    stop() {
+        kill -QUIT $server 2>/dev/null
+        wait $server
+    }
+    start "$@"
+    while read -r _; do
+        stop
+        start "$@"
+    done
+    stop
     cd / && rm -rf "$folder"
 "#;
 
@@ -85,13 +95,27 @@ impl Postgres {
         let supervisor = command.spawn().expect("/bin/sh");
 
         let server = Self { major, bin, folder, supervisor };
-        let ready = wait_until_within(LIMIT, || {
-            std::fs::read_to_string(data.join("postmaster.pid"))
-                .is_ok_and(|pid| pid.lines().nth(7).is_some_and(|status| status.trim() == "ready"))
-        });
-        let log = std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
-        assert!(ready, "PostgreSQL {major} did not start within {LIMIT:?}:\n{log}");
+        server.until_ready(None);
         server
+    }
+
+    /// Ends the server at once and starts it again, as after a power cut: every session is gone, nothing was flushed, and
+    /// it recovers from its log.
+    pub fn crash_and_start(&self) {
+        let before = self.pid();
+        let mut supervisor = self.supervisor.stdin.as_ref().expect("a pipe");
+        supervisor.write_all(b"again\n").expect("the supervisor");
+        self.until_ready(Some(before));
+    }
+
+    /// Waits until a server takes connections whose main process is not `before`.
+    fn until_ready(&self, before: Option<i32>) {
+        let ready = wait_until_within(LIMIT, || {
+            let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+            let pid = file.lines().next().and_then(|pid| pid.parse().ok());
+            pid.is_some() && pid != before && file.lines().nth(7).is_some_and(|status| status.trim() == "ready")
+        });
+        assert!(ready, "PostgreSQL {} did not start within {LIMIT:?}:\n{}", self.major, self.log());
     }
 
     /// The server of `major` that all tests of one test program share. Make databases of your own on it; leave its roles
