@@ -2,8 +2,10 @@
 
 mod compare;
 mod difference;
+mod pairs;
 mod properties;
 
-pub use compare::{Comparison, Declared, Rules, compare};
+pub use compare::{Comparison, Declared, compare};
 pub use difference::Difference;
+pub use pairs::Rules;
 pub use properties::compare_properties;
