@@ -1,14 +1,18 @@
 //! Outcomes in the form that people read: blocks of lines, and plain tables without lines or colours.
 
 mod backups;
+mod diff;
 mod doctor;
 mod keeping;
+mod objects;
 mod proofs;
 mod status;
 
 pub(super) use backups::{adopted, backup, copied, fetched, list, show};
+pub(super) use diff::diff;
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
+pub(super) use objects::objects;
 pub(super) use proofs::{drilled, restored, verified};
 pub(super) use status::status;
 

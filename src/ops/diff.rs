@@ -72,11 +72,11 @@ fn of_the_database(a: &Manifest, b: &Manifest) -> Vec<ObjectChange> {
         compare_properties(&a.properties, &b.properties, Without::default(), true, &mut comparison);
         found.extend(comparison.differences.into_iter().map(|one| ObjectChange {
             kind: one.kind,
-            schema: None,
             name: one.name,
             changes: vec![Aspect::Property],
             before: Some(one.expected),
             after: Some(one.found),
+            ..ObjectChange::default()
         }));
     }
     let versions = |manifest: &Manifest| -> BTreeMap<String, String> {
@@ -88,11 +88,11 @@ fn of_the_database(a: &Manifest, b: &Manifest) -> Vec<ObjectChange> {
         if let Some(after) = after.get(&name).filter(|after| **after != before) {
             found.push(ObjectChange {
                 kind: "EXTENSION".to_owned(),
-                schema: None,
                 name,
                 changes: vec![Aspect::Version],
                 before: Some(before),
                 after: Some(after.clone()),
+                ..ObjectChange::default()
             });
         }
     }

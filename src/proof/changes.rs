@@ -80,7 +80,7 @@ pub struct TableChange {
 }
 
 /// Something else that is not the same in both backups.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ObjectChange {
     /// Its kind, as pg_dump names it; `DATABASE` for a property of the database itself.
     pub kind: String,
@@ -90,7 +90,13 @@ pub struct ObjectChange {
     pub name: String,
     /// In what it differs; nothing for one that is in one backup only.
     pub changes: Vec<Aspect>,
-    /// What was, where that can be said in a word: an owner, a value, a version.
+    /// The owner before, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_before: Option<String>,
+    /// The owner after, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_after: Option<String>,
+    /// What was, where that can be said in a word: a value, a version, a setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// What is.

@@ -47,6 +47,22 @@ fn is_table(entry: &Entry) -> bool {
     matches!(entry.kind.as_str(), "TABLE" | "TABLE DATA")
 }
 
+/// What has no owner of its own: headers name that of the table.
+const OWNED_WITH_A_TABLE: [&str; 12] = [
+    "CHECK CONSTRAINT",
+    "CONSTRAINT",
+    "DEFAULT",
+    "FK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "POLICY",
+    "ROW SECURITY",
+    "RULE",
+    "SEQUENCE OWNED BY",
+    "TABLE ATTACH",
+    "TRIGGER",
+];
+
 /// Whether an entry fills an object that another entry defines.
 fn fills(entry: &Entry) -> bool {
     matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET")
@@ -121,7 +137,7 @@ impl Work {
         let (schema, name) = name_of(entry);
         let all = self.objects.entry((kind.to_owned(), (schema.clone(), name.clone()))).or_default();
         let kind = kind.to_owned();
-        all.push((side, ObjectChange { kind, schema, name, changes, before: None, after: None }));
+        all.push((side, ObjectChange { kind, schema, name, changes, ..ObjectChange::default() }));
         let last = all.len() - 1;
         &mut all[last].1
     }
@@ -159,9 +175,9 @@ impl Work {
         if let (Some(a), Some(b), Some(change)) = (&one.table, &other.table, changes.first()) {
             return self.rows(one, a, b, *change);
         }
-        // A dump that names no owner says nothing about it.
-        let changes: Vec<Change> =
-            changes.iter().copied().filter(|change| *change != Change::Owner || other.owner.is_some()).collect();
+        // A dump that names no owner says nothing about it, and of what belongs to a table the table's entry tells.
+        let owned = other.owner.is_some() && !OWNED_WITH_A_TABLE.contains(&one.kind.as_str());
+        let changes: Vec<Change> = changes.iter().copied().filter(|change| *change != Change::Owner || owned).collect();
         if changes.is_empty() {
             self.defined_alike += 1;
             return;
@@ -183,7 +199,7 @@ impl Work {
             (object.before, object.after) = (one.value.clone(), other.value.clone());
         } else {
             let object = self.object(&one.kind, one, None, aspects);
-            (object.before, object.after) = owners.unwrap_or_default();
+            (object.owner_before, object.owner_after) = owners.unwrap_or_default();
         }
     }
 
@@ -285,6 +301,8 @@ fn as_one(mut all: Vec<(Option<Side>, ObjectChange)>) -> Vec<(Option<Side>, Obje
     let one = first.map(|first| {
         rest.fold(first, |(side, mut one), (_, next)| {
             one.changes.extend(next.changes);
+            one.owner_before = one.owner_before.or(next.owner_before);
+            one.owner_after = one.owner_after.or(next.owner_after);
             one.before = one.before.or(next.before);
             one.after = one.after.or(next.after);
             (side, one)
