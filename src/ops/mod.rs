@@ -52,7 +52,9 @@ pub use outcome::{
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
-pub use restore::{RestoreRequest, Target, restore};
+pub use restore::{
+    RestoreEstimate, RestorePlan, RestoreRequest, Target, TargetState, databases_there, plan_restore, restore,
+};
 pub use service::{
     ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
 };

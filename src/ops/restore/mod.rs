@@ -6,6 +6,9 @@
 mod fill;
 mod needs;
 mod place;
+mod plan;
+
+pub use plan::{RestoreEstimate, RestorePlan, TargetState, databases_there, plan_restore};
 
 pub(super) use fill::{apply_properties, load_all};
 
@@ -53,36 +56,26 @@ pub struct RestoreRequest {
 
 /// Restores `backup`. A failed proof is no error but an outcome with `Proof::Failed`.
 pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -> Result<RestoreOutcome> {
-    let manifest = &backup.manifest;
-    let (connection, name) = match &request.target {
-        Target::Named(connection, name) => (connection.clone(), name.clone()),
-        Target::Url(connection) => match connection.database() {
-            Some(name) => (connection.clone(), name.to_owned()),
-            None => {
-                return Err(Error::new(ErrorKind::Usage, "the target's connection string names no database")
-                    .hint("put the new database's name at its end: postgres://user@host/NAME"));
-            }
-        },
-    };
-    ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", manifest.id) });
+    let (_, name) = request.target.parts()?;
+    ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", backup.manifest.id) });
     ctx.phase(Phase::Inspect, 0);
-    let search = ctx.search(request.bin_dir.as_deref());
-    let client = Client::new(connection, find_newest_clients(&search)?, ctx.temp_dir())?;
-    let (maintenance, version) = maintenance(ctx, &client, &name).await?;
-    let maintenance = maintenance.with_programs(find_clients(&search, version)?);
-    let restorer = Restorer {
-        ctx,
-        backup,
-        request,
-        search,
-        maintenance,
-        version,
-        name,
-        without: Without { owner: request.no_owner, privileges: request.no_privileges, comment: false },
-    };
-    let outcome = restorer.run().await?;
+    let outcome = Restorer::connect(ctx, backup, request).await?.run().await?;
     ctx.tell(&Event::Finished);
     Ok(outcome)
+}
+
+impl Target {
+    /// The connection and the name of the database.
+    fn parts(&self) -> Result<(Connection, String)> {
+        match self {
+            Self::Named(connection, name) => Ok((connection.clone(), name.clone())),
+            Self::Url(connection) => match connection.database() {
+                Some(name) => Ok((connection.clone(), name.to_owned())),
+                None => Err(Error::new(ErrorKind::Usage, "the target's connection string names no database")
+                    .hint("put the new database's name at its end: postgres://user@host/NAME")),
+            },
+        }
+    }
 }
 
 /// A connection to a database that is not the target, from which it can be created and renamed; and the server's version.
@@ -112,6 +105,19 @@ struct Restorer<'a> {
     version: u32,
     name: String,
     without: Without,
+}
+
+impl<'a> Restorer<'a> {
+    /// Finds programs and a way into the server; changes nothing.
+    async fn connect(ctx: &'a Context, backup: &'a Backup, request: &'a RestoreRequest) -> Result<Self> {
+        let (connection, name) = request.target.parts()?;
+        let search = ctx.search(request.bin_dir.as_deref());
+        let client = Client::new(connection, find_newest_clients(&search)?, ctx.temp_dir())?;
+        let (maintenance, version) = maintenance(ctx, &client, &name).await?;
+        let maintenance = maintenance.with_programs(find_clients(&search, version)?);
+        let without = Without { owner: request.no_owner, privileges: request.no_privileges, comment: false };
+        Ok(Self { ctx, backup, request, search, maintenance, version, name, without })
+    }
 }
 
 impl Restorer<'_> {
