@@ -6,14 +6,16 @@ mod doctor;
 mod keeping;
 mod objects;
 mod proofs;
+mod restore_plan;
 mod status;
 
-pub(super) use backups::{adopted, backup, copied, fetched, list, show};
+pub(super) use backups::{adopted, backup, copied, fetched, list, name as backup_name, show};
 pub(super) use diff::diff;
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
 pub(super) use objects::objects;
 pub(super) use proofs::{drilled, restored, verified};
+pub(super) use restore_plan::{backup_choices, choices, restore_plan};
 pub(super) use status::status;
 
 use super::words::printable;
