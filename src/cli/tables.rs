@@ -34,6 +34,10 @@ const LONGEST_SIDE: usize = 120;
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // A terminal that does not know its width: a serial console, or one in a container.
+    if table.width() == Some(0) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     if !header.is_empty() {
         table.set_header(header.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
