@@ -172,16 +172,15 @@ impl Objects<'_> {
                     if entry.value.is_some() {
                         object.value.clone_from(&entry.value);
                     }
-                    // A header flattens newlines, the COPY statement does not.
-                    if let Some(data) = entry.table {
-                        object.name = data.table;
+                    if let Some(name) = exact_name(&entry) {
+                        object.name = name;
                     }
                 }
                 _ => objects.push(Object {
                     section: key.section,
-                    kind: if fills(&entry) { entry.kind } else { key.kind.clone() },
-                    schema: entry.schema,
-                    name: entry.table.map_or(entry.name, |data| data.table),
+                    kind: if fills(&entry) { entry.kind.clone() } else { key.kind.clone() },
+                    schema: entry.schema.clone(),
+                    name: exact_name(&entry).unwrap_or(entry.name),
                     owner: entry.owner,
                     rows,
                     value: entry.value,
@@ -191,6 +190,12 @@ impl Objects<'_> {
         }
         objects
     }
+}
+
+/// The name with its newlines, which headers flatten and COPY statements do not. Of partitions by the hash of an enum the
+/// COPY statement names the parent.
+fn exact_name(entry: &Entry) -> Option<String> {
+    entry.table.as_ref().filter(|data| data.name_in_headers() == entry.name).map(|data| data.table.clone())
 }
 
 impl Object {

@@ -126,10 +126,10 @@ fn a_restored_database_differs_in_nothing_but_the_order_of_inherited_columns() {
         server.load_sql(&db, script);
     }
     let stored = Stored::of(server, &db);
-    let restored = server.create_db("restored");
+    let (restored, a) = (server.create_db("restored"), first(&stored));
     stored.pgkeep(server, ["restore", "latest", "--into", &restored]).ok();
     let b = again(server, &restored, &stored, ["--jobs", "3"]);
-    let (diff, code) = stored.pgkeep(server, ["backup", "diff", &first(&stored), &b, "--exit-code"]).json_with_code();
+    let (diff, code) = stored.pgkeep(server, ["backup", "diff", &a, &b, "--exit-code"]).json_with_code();
     assert_eq!(code, 0, "{diff:#}");
     assert!(
         diff["notes"].as_array().unwrap().iter().any(|note| note.as_str().unwrap().contains("late_child")),
@@ -149,9 +149,9 @@ fn other_majors_are_compared_by_name_and_that_is_said() {
         );
     }
     let stored = Stored::of(old, &a);
+    let first = first(&stored);
     let id = again(new, &b, &stored, []);
-    let (diff, code) =
-        stored.pgkeep(new, ["backup", "diff", &first(&stored), &id, "--tables", "--exit-code"]).json_with_code();
+    let (diff, code) = stored.pgkeep(new, ["backup", "diff", &first, &id, "--tables", "--exit-code"]).json_with_code();
     assert_eq!(code, 0, "{diff:#}");
     assert!(diff["notes"].to_string().contains("compared by name"), "{diff:#}");
     assert_eq!(diff["same"], 1);

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many backups are shown to choose from.
 const MOST_SHOWN: usize = 10;
 
+/// What is shorter is no beginning of an id but a number that was mistyped: every id begins with a 2.
+const SHORTEST_ID: usize = 4;
+
 /// The longest name of a database, in bytes (`NAMEDATALEN` - 1).
 const LONGEST_NAME: usize = 63;
 
@@ -64,9 +67,11 @@ pub(in crate::cli) async fn which_backup(
     }
     ask.say("\n");
     until(ask, "Which one? Its number, or its id or the beginning of it", "1", |answer| {
-        // An id begins with a year: a number that is none of the list's may be the beginning of one.
         if let Some(place) = number(answer, backups.len().min(MOST_SHOWN)) {
             return Ok(place);
+        }
+        if answer.len() < SHORTEST_ID {
+            return Err(format!("There is no {} among them.", printable(answer)));
         }
         let mut found = backups.iter().enumerate().filter(|(_, backup)| backup.id.as_str().starts_with(answer));
         match (found.next(), found.next()) {
