@@ -104,10 +104,13 @@ pub fn diff(
     work.finish()
 }
 
+/// What is told of one object.
+type Told = (Option<Side>, ObjectChange);
+
 struct Work<'a> {
     scope: &'a DiffScope,
     tables: BTreeMap<Name, (Option<Side>, TableChange)>,
-    objects: BTreeMap<(String, Name), Vec<(Option<Side>, ObjectChange)>>,
+    objects: BTreeMap<(String, Name), Vec<Told>>,
     /// Objects whose own entry is the same, whatever is of their rows or values.
     defined_alike: u64,
     notes: Vec<String>,
@@ -263,17 +266,14 @@ impl Work<'_> {
             if !scope.tables.includes(name.0.as_deref(), &name.1) {
                 continue;
             }
-            match side {
-                Some(side) => {
-                    table.changes.clear();
-                    if side == Side::Added { &mut found.tables.added } else { &mut found.tables.removed }.push(table);
-                }
-                None => {
-                    let defined = [Aspect::Definition, Aspect::Owner];
-                    let alike = !table.changes.iter().any(|change| defined.contains(change));
-                    defined_alike = defined_alike.saturating_sub(u64::from(alike));
-                    found.tables.changed.push(table);
-                }
+            if let Some(side) = side {
+                table.changes.clear();
+                if side == Side::Added { &mut found.tables.added } else { &mut found.tables.removed }.push(table);
+            } else {
+                let defined = [Aspect::Definition, Aspect::Owner];
+                let alike = !table.changes.iter().any(|change| defined.contains(change));
+                defined_alike = defined_alike.saturating_sub(u64::from(alike));
+                found.tables.changed.push(table);
             }
         }
         for ((_, name), all) in &objects {
@@ -306,7 +306,7 @@ impl Work<'_> {
 
 /// A sequence is one object, whether its definition or its value or both changed. Of one that is new, its definition says
 /// all.
-fn as_one(mut all: Vec<(Option<Side>, ObjectChange)>) -> Vec<(Option<Side>, ObjectChange)> {
+fn as_one(mut all: Vec<Told>) -> Vec<Told> {
     if all.iter().any(|(side, _)| side.is_some()) {
         all.retain(|(side, _)| side.is_some());
         return all;

@@ -75,7 +75,9 @@ pub(super) fn pair(
             pair_group(wanted, &there, rules, |pair| each(*key, pair));
         }
         for (key, extra) in found {
-            extra.into_iter().for_each(|entry| each(key, Pair::Extra(entry)));
+            for entry in extra {
+                each(key, Pair::Extra(entry));
+            }
         }
     }
 }
@@ -134,7 +136,9 @@ fn pair_group(wanted: &[&Entry], there: &[&Entry], rules: Rules, mut each: impl 
             None => Pair::Missing(entry),
         });
     }
-    unmatched.into_iter().for_each(|entry| each(Pair::Extra(entry)));
+    for entry in unmatched {
+        each(Pair::Extra(entry));
+    }
 }
 
 /// Several lots of rows of one table as one: a parallel dump splits a large table into slices. And pg_dump writes those of

@@ -29,7 +29,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
         }
         None => choose_backup(args, &mut terminal, session).await?,
     };
-    let Some(backup) = &chosen else { return not_done() };
+    let Some(backup) = &chosen else { return Ok(not_done()) };
     let job = &backup.manifest.job;
     let bin_dir = config.jobs.get(job).and_then(|job| job.bin_dir.clone());
     let mut swap = args.swap;
@@ -40,7 +40,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
                 swap = into_live;
                 target
             }
-            None => return not_done(),
+            None => return Ok(not_done()),
         },
     };
     let request = RestoreRequest {
@@ -71,7 +71,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
     }
     let asked = args.backup.is_none() || args.into.is_none();
     if asked && !args.yes && !ask::yes(&mut terminal, "\nRestore?").await? {
-        return not_done();
+        return Ok(not_done());
     }
     let outcome = ops::restore(ctx, backup, &request).await?;
     session.display.pause();
@@ -88,9 +88,9 @@ fn refusal(plan: RestorePlan) -> Option<Error> {
     plan.refusal
 }
 
-fn not_done() -> Result<u8> {
+fn not_done() -> u8 {
     voice::stderr(NOT_DONE);
-    Ok(DECLINED)
+    DECLINED
 }
 
 /// Shows the backups there are and lets one be chosen, as its folder tells it now.

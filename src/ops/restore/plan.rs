@@ -116,7 +116,7 @@ pub async fn plan_restore(
         backup: backup.listed(),
         target: maintenance.with_database(name).connection().describe(),
         database: name.to_owned(),
-        server_version: server_version(restorer.version).to_string(),
+        server_version: server_version(restorer.version),
         state: match &there {
             None => TargetState::Absent,
             Some(Existing { is_source: true, .. }) => TargetState::Source,

@@ -117,7 +117,7 @@ impl Connection {
 
     /// The connection in words for people, `app@db.example.com:5432/shop`; no secrets, one line.
     pub fn describe(&self) -> String {
-        let database = self.database().map(str::to_owned).unwrap_or_else(|| self.user());
+        let database = self.database().map_or_else(|| self.user(), str::to_owned);
         one_line(&format!("{}/{database}", self.server()))
     }
 
