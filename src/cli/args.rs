@@ -9,7 +9,9 @@ mod run;
 mod service;
 
 pub(super) use auth::{AuthCommand, GdriveArgs};
-pub(super) use backup::{AdoptArgs, BackupCommand, CopyArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs};
+pub(super) use backup::{
+    AdoptArgs, BackupCommand, CopyArgs, DiffArgs, FetchArgs, ListArgs, NowArgs, ShowArgs, VerifyArgs,
+};
 pub(super) use doctor::DoctorArgs;
 pub(super) use keep::{GuardArgs, PinArgs, PruneArgs};
 pub(super) use restore::{DemoArgs, DrillArgs, RestoreArgs};

@@ -127,6 +127,11 @@ pub(super) fn target(into: &Secret, given: Option<&Secret>, job: &str, config: &
         }
         return Ok(Target::Url(connection));
     }
+    Ok(Target::Named(server(given, job, config)?, text.to_owned()))
+}
+
+/// The server that `given`, `DATABASE_URL`, the job or the `PG*` variables lead to.
+pub(super) fn server(given: Option<&Secret>, job: &str, config: &Config) -> Result<Connection> {
     let mut server = url(given)?;
     if server.is_none()
         && let Some(url) = config.jobs.get(job).and_then(|job| job.database_url.as_ref())
@@ -137,8 +142,7 @@ pub(super) fn target(into: &Secret, given: Option<&Secret>, job: &str, config: &
         Some(server) => Some(server),
         None => environment()?,
     };
-    let server = server.ok_or_else(|| no_server("pgkeep restore latest --into shop_restored --at ./backups"))?;
-    Ok(Target::Named(server, text.to_owned()))
+    server.ok_or_else(|| no_server("pgkeep restore latest --into shop_restored --at ./backups"))
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 //! Outcomes in the form that people read: blocks of lines, and plain tables without lines or colours.
 
 mod backups;
+mod diff;
 mod doctor;
 mod keeping;
+mod objects;
 mod proofs;
+mod restore_plan;
 mod status;
 
-pub(super) use backups::{adopted, backup, copied, fetched, list, show};
+pub(super) use backups::{adopted, backup, copied, fetched, list, name as backup_name, show};
+pub(super) use diff::diff;
 pub(super) use doctor::doctor;
 pub(super) use keeping::{pinned, plan, pruned};
+pub(super) use objects::objects;
 pub(super) use proofs::{drilled, restored, swapped_back, verified};
+pub(super) use restore_plan::{backup_choices, choices, restore_plan};
 pub(super) use status::status;
 
 use super::words::printable;
@@ -28,6 +34,10 @@ const LONGEST_SIDE: usize = 120;
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // A terminal that does not know its width: a serial console, or one in a container.
+    if table.width() == Some(0) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     if !header.is_empty() {
         table.set_header(header.iter().map(ToString::to_string).collect::<Vec<_>>());
     }

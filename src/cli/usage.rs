@@ -4,7 +4,7 @@ use super::args::Cli;
 use super::output::Output;
 use super::voice;
 use crate::error::{Error, ErrorKind};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ const WRONG: u8 = 2;
 /// The command line, or the exit code after help, a version or an error was printed.
 pub(super) fn parse() -> Result<Cli, u8> {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let error = match Cli::try_parse_from(&args) {
+    let error = match read(&args, super::ask::is_possible()) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
@@ -35,6 +35,22 @@ pub(super) fn parse() -> Result<Cli, u8> {
         voice::tell(&error);
     }
     Err(WRONG)
+}
+
+/// The command line. Where somebody can be asked, a restore need not be told everything; in JSON nothing is asked.
+fn read(args: &[OsString], asks: bool) -> Result<Cli, clap::Error> {
+    let optional = |arg: clap::Arg| arg.required(false);
+    let mut command = Cli::command();
+    let any = |words: &[&str]| args.iter().any(|arg| words.iter().any(|word| arg == word));
+    if asks && !any(&["--json"]) {
+        command = command.mut_subcommand("restore", |it| it.mut_arg("backup", optional).mut_arg("into", optional));
+    }
+    // These are about databases that a restore left, not about a backup.
+    if any(&["--swap-back", "--finish-swap"]) {
+        command = command.mut_subcommand("restore", |it| it.mut_arg("backup", optional));
+    }
+    let mut matches = command.clone().try_get_matches_from(args)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// clap's message without the URLs that were typed: it repeats what it does not understand, and that may be a password.
@@ -72,7 +88,7 @@ mod tests {
 
     fn refused(line: &str) -> (clap::Error, String) {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let error = Cli::try_parse_from(&args).unwrap_err();
+        let error = read(&args, false).unwrap_err();
         let told = without_urls(&error.render().to_string(), &args);
         (error, told)
     }
@@ -89,6 +105,16 @@ mod tests {
             assert!(!told.contains("hunter2"), "{told}");
             assert!(!of_usage(&error, &told).one_line().contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn a_restore_need_not_say_everything_where_somebody_can_be_asked() {
+        let read = |line: &str, asks| read(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), asks).is_ok();
+        for line in ["pgkeep restore", "pgkeep restore latest", "pgkeep restore --into x", "pgkeep -q restore --swap"] {
+            assert!(read(line, true) && !read(line, false), "{line}");
+            assert!(!read(&format!("{line} --json"), true), "{line}");
+        }
+        assert!(read("pgkeep restore latest --into x", false) && !read("pgkeep restore a b", true));
     }
 
     #[test]

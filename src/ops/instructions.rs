@@ -56,7 +56,9 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &[File], codec: Codec, 
         "How to restore this backup without pgkeep\n\
          =========================================\n\n\
          {what} {database}, compressed.\n\
-         It needs PostgreSQL {major} or newer, and psql of the same age. In this folder:\n\n\
+         It needs PostgreSQL {major} or newer, and psql of the same age. A psql from before August 2025 stops at a line that\n\
+         begins with \\restrict before anything is loaded: take a newer one, which works with older servers too.\n\
+         PGHOST, PGUSER and the like tell psql which server is meant. In this folder:\n\n\
          1. {check}\n\n\
          2. Make a new, empty database; here it is called restored. Never load into one that is in use.\n\n    \
             psql -X -d postgres -c '{create}'\n\n",
@@ -81,10 +83,33 @@ pub(super) fn restore_txt(inspection: &Inspection, data: &[File], codec: Codec, 
          {}. Give the database its own settings, owner and privileges, and gather statistics.\n\n    \
          psql -X -v ON_ERROR_STOP=1 -v db=restored -d restored -f database.sql\n    \
          psql -X -d restored -c 'ANALYZE'\n\n\
+         {elsewhere}\n\
          With pgkeep all of this, and the proof that every row came back, is: pgkeep restore BACKUP --into restored\n",
-        step + 1
+        step + 1,
+        elsewhere = windows(codec, data.len() > 1),
     );
     text
+}
+
+/// What to use where there is no shell with gunzip and sha256sum.
+fn windows(codec: Codec, several: bool) -> String {
+    let unpack = match codec {
+        Codec::Gzip => "7-Zip, or python -m gzip -d FILE, unpacks a file that ends in .gz",
+        Codec::Zstd => {
+            "7-Zip unpacks a file that ends in .gz, zstd -d FILE (the program zstd for Windows) one that ends in .zst"
+        }
+    };
+    let load = if several {
+        "psql -X -v ON_ERROR_STOP=1 -d restored -f FILE1.sql -f FILE2.sql and so on, all files in the order above"
+    } else {
+        "psql -X -v ON_ERROR_STOP=1 -d restored -f FILE.sql"
+    };
+    format!(
+        "On Windows, which has no gunzip and no sha256sum: certutil -hashfile FILE SHA256 shows what step 1 compares.\n\
+         {unpack}.\n\
+         Then load it with {load}.\n\
+         Where a command above has single quotes, cmd.exe wants double ones around the whole statement.\n"
+    )
 }
 
 fn one_line(name: &str) -> String {

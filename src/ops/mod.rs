@@ -14,6 +14,7 @@ mod context;
 mod copy;
 mod data;
 mod demo;
+mod diff;
 mod doctor;
 mod drill;
 mod dump;
@@ -41,6 +42,7 @@ pub use consolidate::consolidate;
 pub use context::Context;
 pub use copy::{copy, copy_missing};
 pub use demo::{Demo, damage_copy};
+pub use diff::{DiffOutcome, diff};
 pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome, DoctorRequest, doctor};
 pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
@@ -51,7 +53,10 @@ pub use outcome::{
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
-pub use restore::{RestoreRequest, SwapBackOutcome, SwapBackRequest, Target, restore, swap_back};
+pub use restore::{
+    RestoreEstimate, RestorePlan, RestoreRequest, SwapBackOutcome, SwapBackRequest, Target, TargetState,
+    databases_there, plan_restore, restore, swap_back,
+};
 pub use service::{
     ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
 };

@@ -1,21 +1,8 @@
-//! Entries against entries, as multisets: the order of a dump follows oids, which a restore deals anew.
+//! What was backed up against a dump of what was restored: every difference in words, and how much was compared.
 
 use super::Difference;
+use super::pairs::{Change, Key, Pair, Rules, pair};
 use crate::script::{Entry, TableData};
-use std::collections::BTreeMap;
-use xxhash_rust::xxh3::Xxh3;
-
-/// What a restore left out on purpose, and so must not be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Compare owners.
-    pub owners: bool,
-    /// Compare grants and default privileges.
-    pub privileges: bool,
-    /// Compare the SQL of definitions. Dumps of different major versions word the same definition differently: between
-    /// those, that an object is there is all that can be said.
-    pub definitions: bool,
-}
 
 /// What the manifest says the backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +32,6 @@ pub struct Comparison {
     pub notes: Vec<String>,
 }
 
-type Key<'a> = (&'a str, &'a str, &'a str);
-
-/// How many entries are in memory at once, of each side and on the average: they take half a kilobyte each.
-const COMPARED_AT_ONCE: u64 = 20_000;
-
-/// Large objects are compared one by one: how pg_dump groups them differs by version and by what there is.
-const DISSOLVED: [&str; 3] = ["BLOB", "BLOB METADATA", "BLOBS"];
-
 /// Compares what was backed up with what a dump of the restored database holds.
 pub fn compare(
     expected: impl IntoIterator<Item = Entry, IntoIter: Clone>,
@@ -62,44 +41,10 @@ pub fn compare(
 ) -> Comparison {
     let (expected, found) = (expected.into_iter(), found.into_iter());
     let mut comparison = Comparison::default();
-    let parts = check_declared(expected.clone(), declared, &mut comparison).div_ceil(COMPARED_AT_ONCE).max(1);
-    for part in 0..parts {
-        let of_part = |entry: &Entry| parts == 1 || part_of(entry, parts) == part;
-        let expected: Vec<Entry> = expected.clone().filter(of_part).collect();
-        let found: Vec<Entry> = found.clone().filter(of_part).collect();
-        compare_part(&expected, &found, rules, &mut comparison);
-    }
+    let all = check_declared(expected.clone(), declared, &mut comparison);
+    pair(&expected, &found, all, rules, |key, pair| note(key, &pair, &mut comparison));
     comparison.differences.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
     comparison
-}
-
-/// Which of `parts` parts an entry is in: those of one key are in the same.
-fn part_of(entry: &Entry, parts: u64) -> u64 {
-    let (kind, schema, name) = key(entry);
-    let mut hasher = Xxh3::new();
-    for word in [kind, schema, name] {
-        hasher.update(word.as_bytes());
-        hasher.update(&[0]);
-    }
-    hasher.digest() % parts
-}
-
-fn compare_part(expected: &[Entry], found: &[Entry], rules: Rules, comparison: &mut Comparison) {
-    let expected = by_key(expected, rules);
-    let mut found = by_key(found, rules);
-    for (key, wanted) in &expected {
-        let there = found.remove(key).unwrap_or_default();
-        comparison.objects += wanted.iter().filter(|entry| entry.counts()).count() as u64;
-        compare_group(*key, wanted, &there, rules, comparison);
-    }
-    for (key, extra) in found {
-        for entry in extra {
-            // Without its rows by the user's wish (--exclude-table-data), a table is dumped again as an empty one.
-            if entry.table.as_ref().is_none_or(|data| data.rows > 0) {
-                comparison.differences.push(difference(key, "absent", "present"));
-            }
-        }
-    }
 }
 
 /// The index must hold all that the manifest counts: a comparison of nothing proves nothing. Returns how many entries there
@@ -135,23 +80,31 @@ fn check_declared(expected: impl Iterator<Item = Entry>, declared: Declared, com
     all
 }
 
-fn by_key(entries: &[Entry], rules: Rules) -> BTreeMap<Key<'_>, Vec<&Entry>> {
-    let mut groups: BTreeMap<Key<'_>, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        let kind = entry.kind.as_str();
-        let left_out = DISSOLVED.contains(&kind) || (!rules.privileges && matches!(kind, "ACL" | "DEFAULT ACL"));
-        if !left_out {
-            groups.entry(key(entry)).or_default().push(entry);
+fn note(key: Key<'_>, pair: &Pair<'_>, comparison: &mut Comparison) {
+    let differs = match pair {
+        Pair::Same(wanted, there) => {
+            count(wanted, comparison);
+            note_order(key, wanted, there, comparison);
+            None
         }
-    }
-    groups
-}
-
-/// Tables go by their COPY statement, for a header flattens newlines; everything else by its header.
-fn key(entry: &Entry) -> Key<'_> {
-    match &entry.table {
-        Some(TableData { schema, table, .. }) => (&entry.kind, schema, table),
-        None => (&entry.kind, entry.schema.as_deref().unwrap_or_default(), &entry.name),
+        Pair::Changed(wanted, there, changes) => {
+            count(wanted, comparison);
+            changes.first().map(|change| describe(wanted, there, *change))
+        }
+        Pair::Lots(wanted, both, change) => {
+            wanted.iter().for_each(|entry| count(entry, comparison));
+            change.map(|change| describe_rows(&both.0, &both.1, change))
+        }
+        Pair::Missing(wanted) => {
+            count(wanted, comparison);
+            Some(("present".to_owned(), "missing".to_owned()))
+        }
+        // Without its rows by the user's wish (--exclude-table-data), a table is dumped again as an empty one.
+        Pair::Extra(entry) if entry.table.as_ref().is_some_and(|data| data.rows == 0) => None,
+        Pair::Extra(_) => Some(("absent".to_owned(), "present".to_owned())),
+    };
+    if let Some((expected, found)) = differs {
+        comparison.differences.push(difference(key, expected, found));
     }
 }
 
@@ -160,57 +113,8 @@ fn difference((kind, schema, name): Key<'_>, expected: impl Into<String>, found:
     Difference { kind: kind.to_owned(), name, expected: expected.into(), found: found.into() }
 }
 
-fn compare_group(key: Key<'_>, wanted: &[&Entry], there: &[&Entry], rules: Rules, comparison: &mut Comparison) {
-    if (wanted.len() > 1 || there.len() > 1)
-        && let (Some(a), Some(b)) = (merged(wanted), merged(there))
-    {
-        for entry in wanted {
-            count(entry, comparison);
-        }
-        if let Some((expected, found)) = describe_rows(&a, &b) {
-            comparison.differences.push(difference(key, expected, found));
-        }
-        return;
-    }
-    // Several entries of one name (operators, say) are paired by what they hold.
-    let mut unmatched: Vec<&Entry> = there.to_vec();
-    let mut missing: Vec<&Entry> = Vec::new();
-    for entry in wanted {
-        count(entry, comparison);
-        match unmatched.iter().position(|other| describe(entry, other, rules).is_none()) {
-            Some(place) => {
-                note_order(key, entry, unmatched.swap_remove(place), comparison);
-            }
-            None => missing.push(entry),
-        }
-    }
-    for entry in missing {
-        let found = unmatched.pop();
-        let (expected, found) = match found {
-            Some(other) => describe(entry, other, rules).unwrap_or_default(),
-            None => ("present".to_owned(), "missing".to_owned()),
-        };
-        comparison.differences.push(difference(key, expected, found));
-    }
-    for _ in unmatched {
-        comparison.differences.push(difference(key, "absent", "present"));
-    }
-}
-
-/// Several lots of rows of one table as one: a parallel dump splits a large table into slices. And pg_dump writes those of all partitions by the hash of an enum as rows of the
-/// parent, and a restore spreads them in another way, for it deals the enum's values new oids.
-fn merged(entries: &[&Entry]) -> Option<TableData> {
-    let mut all = entries.iter().map(|entry| entry.table.as_ref());
-    let first = all.next()??.clone();
-    all.try_fold(first, |mut sum, next| {
-        let next = next.filter(|next| next.columns == sum.columns)?;
-        sum.rows += next.rows;
-        sum.fingerprint = sum.fingerprint.with(next.fingerprint);
-        Some(sum)
-    })
-}
-
 fn count(entry: &Entry, comparison: &mut Comparison) {
+    comparison.objects += u64::from(entry.counts());
     if let Some(data) = &entry.table {
         comparison.tables += u64::from(entry.counts());
         comparison.rows += data.rows;
@@ -224,49 +128,31 @@ fn note_order((_, schema, name): Key<'_>, wanted: &Entry, there: &Entry, compari
     }
 }
 
-/// How two entries of one key differ: what was expected and what was found; `None` if they are equal.
-fn describe(wanted: &Entry, there: &Entry, rules: Rules) -> Option<(String, String)> {
+/// How two entries of one key differ: what was expected and what was found.
+fn describe(wanted: &Entry, there: &Entry, change: Change) -> (String, String) {
     if let (Some(a), Some(b)) = (&wanted.table, &there.table) {
-        return describe_rows(a, b);
+        return describe_rows(a, b, change);
     }
-    if wanted.kind == "SEQUENCE SET" {
-        let value = |entry: &Entry| entry.value.clone().unwrap_or_else(|| "no value".to_owned());
-        return (value(wanted) != value(there)).then(|| (value(wanted), value(there)));
-    }
-    let owner = |entry: &Entry| entry.owner.clone().unwrap_or_else(|| "nobody".to_owned());
-    // Whose grants an entry describes is told by its header, which is of no meaning of its own.
-    let owned = !matches!(wanted.kind.as_str(), "ACL" | "DEFAULT ACL" | "COMMENT" | "SECURITY LABEL");
-    // A dump of --no-owner names none: whoever restores it owns everything.
-    if rules.owners && owned && wanted.owner.is_some() && owner(wanted) != owner(there) {
-        return Some((format!("owned by {}", owner(wanted)), format!("owned by {}", owner(there))));
-    }
-    let reordered = wanted.unordered_digest.is_some() && wanted.unordered_digest == there.unordered_digest;
-    let comparable = rules.definitions || wanted.kind == "LARGE OBJECT";
-    if comparable && wanted.digest != there.digest && !reordered {
-        let short = |entry: &Entry| format!("definition {:.12}", entry.digest.to_string());
-        return Some((short(wanted), short(there)));
-    }
-    None
+    let told = |entry: &Entry| match change {
+        Change::Value => entry.value.clone().unwrap_or_else(|| "no value".to_owned()),
+        Change::Owner => format!("owned by {}", entry.owner.as_deref().unwrap_or("nobody")),
+        _ => format!("definition {:.12}", entry.digest.to_string()),
+    };
+    (told(wanted), told(there))
 }
 
-fn describe_rows(wanted: &TableData, there: &TableData) -> Option<(String, String)> {
-    if wanted.columns != there.columns {
-        return Some((
-            format!("columns {}", wanted.columns.join(", ")),
-            format!("columns {}", there.columns.join(", ")),
-        ));
-    }
-    if wanted.rows != there.rows {
-        return Some((format!("{} rows", wanted.rows), format!("{} rows", there.rows)));
-    }
-    (wanted.fingerprint != there.fingerprint).then(|| {
-        let show = |data: &TableData| format!("{} rows with fingerprint {}", data.rows, data.fingerprint);
-        (show(wanted), show(there))
-    })
+fn describe_rows(wanted: &TableData, there: &TableData, change: Change) -> (String, String) {
+    let told = |data: &TableData| match change {
+        Change::Columns => format!("columns {}", data.columns.join(", ")),
+        Change::Rows => format!("{} rows", data.rows),
+        _ => format!("{} rows with fingerprint {}", data.rows, data.fingerprint),
+    };
+    (told(wanted), told(there))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pairs::COMPARED_AT_ONCE;
     use super::*;
     use crate::script::Scanner;
 

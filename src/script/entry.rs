@@ -123,6 +123,11 @@ impl Entry {
 }
 
 impl TableData {
+    /// The name as headers tell it, where newlines are blanks.
+    pub fn name_in_headers(&self) -> String {
+        self.table.replace(['\n', '\r'], " ")
+    }
+
     /// `schema.table`, for people.
     pub fn name(&self) -> String {
         format!("{}.{}", self.schema, self.table)

@@ -171,7 +171,8 @@ impl Scanner {
             open: None,
             dashes: None,
             section: Section::PreData,
-            tablespace: String::new(),
+            // What a session begins with: a file of a parallel dump may hold constraints before the first SET.
+            tablespace: "''".to_owned(),
             adapted_tablespace: None,
             access_method: String::new(),
             large_objects: BTreeMap::new(),

@@ -126,6 +126,7 @@ fn the_links_of_the_documents_lead_somewhere() {
         "docs/scheduling.md",
         "windows-task/README.md",
         "docs/adopting.md",
+        "docs/restoring.md",
         "docs/codecs.md",
         "docs/scale.md",
         "docs/benchmarks.md",

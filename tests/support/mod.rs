@@ -30,6 +30,7 @@ mod program;
 mod scene;
 mod stored;
 mod tcp;
+mod terminal;
 
 pub use disk::Disk;
 pub use files::{backup_dirs, everything_below, fake_bin_dir, sql, temp_dir};
@@ -40,6 +41,7 @@ pub use program::{Outcome, Pgkeep, Running, pgkeep};
 pub use scene::{Scene, Session};
 pub use stored::{Configured, Stored, assert_same_dump, dump_lines, shell};
 pub use tcp::tcp_port_of;
+pub use terminal::answering;
 
 /// One test for each major version, in a module of its own: `each_major!(a_promise, |major| ...)`.
 macro_rules! each_major {

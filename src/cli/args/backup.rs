@@ -13,6 +13,8 @@ pub(in crate::cli) enum BackupCommand {
     List(ListArgs),
     /// Show everything about one backup, the largest tables first
     Show(ShowArgs),
+    /// Say what differs between two backups: tables, numbers of rows, contents, definitions
+    Diff(DiffArgs),
     /// Read backups again and compare every byte, row count and fingerprint with what was dumped
     Verify(VerifyArgs),
     /// Write the archive of a backup to a file, checked
@@ -112,6 +114,31 @@ pub(super) const BACKUP_HELP: &str = "An id, the beginning of one, latest, JOB/l
 pub(in crate::cli) struct ShowArgs {
     #[arg(value_name = "BACKUP", help = BACKUP_HELP)]
     pub(in crate::cli) backup: String,
+    /// List every object of the backup instead, or those whose name or schema.name is like PATTERN, in which * stands for
+    /// any characters
+    #[arg(long, value_name = "PATTERN", num_args = 0..=1, default_missing_value = "*")]
+    pub(in crate::cli) objects: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) at: At,
+}
+
+/// `pgkeep backup diff`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DiffArgs {
+    #[arg(value_name = "A", help = BACKUP_HELP)]
+    pub(in crate::cli) a: String,
+    /// The other one, of the same or of another database
+    #[arg(value_name = "B")]
+    pub(in crate::cli) b: String,
+    /// Compare only tables and their rows, or only those whose name or schema.name is like PATTERN
+    #[arg(long, value_name = "PATTERN", num_args = 0..=1, default_missing_value = "*")]
+    pub(in crate::cli) tables: Option<String>,
+    /// Compare only what is no table, or only what has a name like PATTERN
+    #[arg(long, value_name = "PATTERN", num_args = 0..=1, default_missing_value = "*")]
+    pub(in crate::cli) objects: Option<String>,
+    /// End with 4 if anything differs
+    #[arg(long)]
+    pub(in crate::cli) exit_code: bool,
     #[command(flatten)]
     pub(in crate::cli) at: At,
 }

@@ -31,12 +31,13 @@ fn limit(text: &str) -> Result<Duration, String> {
 /// `pgkeep restore`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RestoreArgs {
-    #[arg(value_name = "BACKUP", help = BACKUP_HELP, required_unless_present_any = ["swap_back", "finish_swap"])]
+    // Not required where somebody can be asked, and not to undo a swap: `usage` decides.
+    #[arg(value_name = "BACKUP", help = BACKUP_HELP, required = true)]
     pub(in crate::cli) backup: Option<String>,
     /// The database to restore into, which must be new or empty: a name on the server of --database-url, DATABASE_URL,
     /// the backup's job or the PG* environment; or a connection string
-    #[arg(long, value_name = "DBNAME|URL", value_parser = secret)]
-    pub(in crate::cli) into: Secret,
+    #[arg(long, value_name = "DBNAME|URL", value_parser = secret, required = true)]
+    pub(in crate::cli) into: Option<Secret>,
     #[command(flatten)]
     pub(in crate::cli) url: Url,
     /// Leave out owners: everything belongs to the role that restores
@@ -86,6 +87,12 @@ pub(in crate::cli) struct RestoreArgs {
     /// Keep a database whose restore failed, to look at it
     #[arg(long)]
     pub(in crate::cli) keep: bool,
+    /// Print the plan and stop
+    #[arg(long, visible_alias = "plan")]
+    pub(in crate::cli) dry_run: bool,
+    /// Do not ask whether to go on: at a terminal that is asked where backup or database were chosen there
+    #[arg(long, short)]
+    pub(in crate::cli) yes: bool,
     #[command(flatten)]
     pub(in crate::cli) at: At,
 }

@@ -1,13 +1,14 @@
 //! `pgkeep backup list`, `show` and `fetch`: reading what there is.
 
 use super::{Session, catalog_for, problem_text};
-use crate::archive::Contents;
+use crate::archive::{Contents, Object};
 use crate::cli::args::{FetchArgs, ListArgs, ShowArgs};
 use crate::cli::{exit, places, tables, voice};
 use crate::error::Result;
-use crate::ops::{self, Catalog};
-use crate::script::TableData;
-use serde::Serialize;
+use crate::id::BackupId;
+use crate::ops::{self, Backup, Catalog};
+use crate::script::{NamePattern, TableData};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Lists the backups, newest first. Folders that cannot be used are told, and hide no backup.
@@ -50,6 +51,9 @@ pub(in crate::cli) struct TableSize {
 pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
     let catalog = catalog_for(&args.backup, &args.at.at, session).await?;
     let backup = &catalog.find(session.ctx, &args.backup).await?;
+    if let Some(pattern) = &args.objects {
+        return objects(backup, &NamePattern::new(pattern), session).await;
+    }
     let read = ops::contents(session.ctx, backup).await.map(|contents| largest_first(&contents));
     session.display.pause();
     let listed = backup.listed();
@@ -76,6 +80,33 @@ pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
     }
     session.output.json(&document)?;
     Ok(failure.map_or(exit::DONE, |error| error.exit_code()))
+}
+
+/// Lists the objects of one backup that are like `pattern`, while they are read from its index.
+async fn objects(backup: &Backup, pattern: &NamePattern, session: &Session<'_>) -> Result<u8> {
+    let contents = &ops::contents(session.ctx, backup).await?;
+    session.display.pause();
+    let like = |object: &Object| pattern.matches(object.schema.as_deref(), &object.name);
+    let found = || contents.objects().filter(like);
+    session.output.long_text(|out| tables::objects(out, backup, found))?;
+    session.output.json(&ObjectsDocument { backup: &backup.manifest.id, objects: Streamed(found) })?;
+    Ok(exit::DONE)
+}
+
+#[derive(Serialize)]
+#[serde(bound(serialize = ""))]
+struct ObjectsDocument<'a, I: Iterator<Item = Object>, F: Fn() -> I> {
+    backup: &'a BackupId,
+    objects: Streamed<F>,
+}
+
+/// A list that is made while it is written.
+struct Streamed<F>(F);
+
+impl<I: Iterator<Item = Object>, F: Fn() -> I> Serialize for Streamed<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
 }
 
 fn largest_first(contents: &Contents) -> Vec<TableSize> {

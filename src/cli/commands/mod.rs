@@ -5,6 +5,7 @@ mod auth;
 mod backup;
 mod copy;
 mod demo;
+mod diff;
 mod doctor;
 mod drill;
 mod guard;
@@ -45,6 +46,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Backup(BackupCommand::Now(args)) => backup::now(args, session).await,
         Command::Backup(BackupCommand::List(args)) => look::list(args, session).await,
         Command::Backup(BackupCommand::Show(args)) => look::show(args, session).await,
+        Command::Backup(BackupCommand::Diff(args)) => diff::diff(args, session).await,
         Command::Backup(BackupCommand::Verify(args)) => verify::verify(args, session).await,
         Command::Backup(BackupCommand::Fetch(args)) => look::fetch(args, session).await,
         Command::Backup(BackupCommand::Copy(args)) => copy::copy(args, session).await,

@@ -74,7 +74,7 @@ pub(in crate::cli) fn adopted(
 }
 
 /// `job`, or `job/database` where the names differ.
-pub(super) fn name(job: &str, database: &str) -> String {
+pub(in crate::cli) fn name(job: &str, database: &str) -> String {
     if database.is_empty() || job == database { printable(job) } else { printable(&format!("{job}/{database}")) }
 }
 
@@ -102,7 +102,7 @@ pub(in crate::cli) fn list(backups: &[ListedBackup], now: DateTime<Utc>) -> Stri
 }
 
 /// Where a backup is, and where it should be too.
-fn places(backup: &ListedBackup) -> String {
+pub(super) fn places(backup: &ListedBackup) -> String {
     let there = backup.destinations.join(", ");
     if backup.missing.is_empty() { there } else { format!("{there}; NOT {}", backup.missing.join(", ")) }
 }
@@ -125,7 +125,7 @@ pub(in crate::cli) fn copied(outcomes: &[CopyOutcome]) -> String {
     text
 }
 
-fn verified(backup: &ListedBackup, now: DateTime<Utc>) -> String {
+pub(super) fn verified(backup: &ListedBackup, now: DateTime<Utc>) -> String {
     match (&backup.verified_at, backup.verify_result.as_deref()) {
         (Some(at), Some("intact") | None) => words::age(*at, now),
         (Some(at), Some(result)) => format!("{} {}", result.to_uppercase(), words::age(*at, now)),
@@ -133,7 +133,7 @@ fn verified(backup: &ListedBackup, now: DateTime<Utc>) -> String {
     }
 }
 
-fn drilled(backup: &ListedBackup, now: DateTime<Utc>) -> String {
+pub(super) fn drilled(backup: &ListedBackup, now: DateTime<Utc>) -> String {
     match (&backup.drilled_at, backup.drill_result.as_deref()) {
         (Some(at), Some("passed")) => format!("passed {}", words::age(*at, now)),
         (Some(at), Some("failed")) => format!("FAILED {}", words::age(*at, now)),

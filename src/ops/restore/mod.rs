@@ -8,7 +8,10 @@ mod exchange;
 mod fill;
 mod needs;
 mod place;
+mod plan;
 mod roles;
+
+pub use plan::{RestoreEstimate, RestorePlan, TargetState, databases_there, plan_restore};
 
 pub use exchange::{SwapBackOutcome, SwapBackRequest, swap_back};
 pub(super) use fill::{apply_properties, jobs, load_all};
@@ -86,30 +89,10 @@ pub struct RestoreRequest {
 
 /// Restores `backup`. A failed proof is no error but an outcome with `Proof::Failed`.
 pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -> Result<RestoreOutcome> {
-    let manifest = &backup.manifest;
-    let (connection, name) = request.target.database()?;
-    ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", manifest.id) });
+    let (_, name) = request.target.database()?;
+    ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", backup.manifest.id) });
     ctx.phase(Phase::Inspect, 0);
-    let search = ctx.search(request.bin_dir.as_deref());
-    let client = Client::new(connection, find_newest_clients(&search)?, ctx.temp_dir())?;
-    let (maintenance, version) = maintenance(ctx, &client, &name).await?;
-    let maintenance = maintenance.with_programs(find_clients(&search, version)?);
-    let server = target_server(&maintenance, &ctx.cancel).await?;
-    let (manifest, adaptations) = adapt::adapted_manifest(manifest, request, &server);
-    let restorer = Restorer {
-        ctx,
-        backup,
-        request,
-        search,
-        maintenance,
-        version,
-        name,
-        manifest,
-        server,
-        adaptations,
-        without: Without { owner: request.no_owner, privileges: request.no_privileges, comment: false },
-    };
-    let outcome = restorer.run().await?;
+    let outcome = Restorer::connect(ctx, backup, request).await?.run().await?;
     ctx.tell(&Event::Finished);
     Ok(outcome)
 }
@@ -146,6 +129,21 @@ struct Restorer<'a> {
     /// What makes it differ.
     adaptations: Vec<String>,
     without: Without,
+}
+
+impl<'a> Restorer<'a> {
+    /// Finds programs and a way into the server; changes nothing.
+    async fn connect(ctx: &'a Context, backup: &'a Backup, request: &'a RestoreRequest) -> Result<Self> {
+        let (connection, name) = request.target.database()?;
+        let search = ctx.search(request.bin_dir.as_deref());
+        let client = Client::new(connection, find_newest_clients(&search)?, ctx.temp_dir())?;
+        let (maintenance, version) = maintenance(ctx, &client, &name).await?;
+        let maintenance = maintenance.with_programs(find_clients(&search, version)?);
+        let server = target_server(&maintenance, &ctx.cancel).await?;
+        let (manifest, adaptations) = adapt::adapted_manifest(&backup.manifest, request, &server);
+        let without = Without { owner: request.no_owner, privileges: request.no_privileges, comment: false };
+        Ok(Self { ctx, backup, request, search, maintenance, version, name, manifest, server, adaptations, without })
+    }
 }
 
 impl Restorer<'_> {

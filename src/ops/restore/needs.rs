@@ -15,6 +15,16 @@ impl Restorer<'_> {
         there: Option<&Existing>,
         adaptations: &mut Vec<String>,
     ) -> Result<Vec<String>> {
+        let (roles, notes) = self.look_for_needs(there).await?;
+        if !roles.statements.is_empty() {
+            self.create_roles(&roles).await?;
+            adaptations.extend(roles.told);
+        }
+        Ok(notes)
+    }
+
+    /// The same without creating anything: the roles that would be created, and what is worth knowing.
+    pub(super) async fn look_for_needs(&self, there: Option<&Existing>) -> Result<(NewRoles, Vec<String>)> {
         let named = |role: &&String| {
             self.backup.manifest.roles.contains(role)
                 || self.backup.manifest.properties.roles().any(|named| named == *role)
@@ -32,10 +42,6 @@ impl Restorer<'_> {
         }
         let mut notes = Vec::new();
         self.check_rights(there, &roles, &mut notes).await?;
-        if !roles.statements.is_empty() {
-            self.create_roles(&roles).await?;
-            adaptations.extend(roles.told);
-        }
         let psql = &self.maintenance.programs().version;
         if !psql.supports_restrict() {
             notes.push(format!(
@@ -51,7 +57,7 @@ impl Restorer<'_> {
                 server_version(self.version)
             ));
         }
-        Ok(notes)
+        Ok((roles, notes))
     }
 
     /// What is lacking, and what to do about each.

@@ -117,6 +117,16 @@ impl Connection {
 
     /// The connection in words for people, `app@db.example.com:5432/shop`; no secrets, one line.
     pub fn describe(&self) -> String {
+        let database = self.database().map_or_else(|| self.user(), str::to_owned);
+        one_line(&format!("{}/{database}", self.server()))
+    }
+
+    /// The server in words for people, `app@db.example.com:5432`; no secrets, one line.
+    pub fn describe_server(&self) -> String {
+        one_line(&self.server())
+    }
+
+    fn server(&self) -> String {
         let ports = self.value("port", "PGPORT").unwrap_or_default();
         let ports: Vec<&str> = ports.split(',').map(str::trim).collect();
         let hosts: Vec<String> = self
@@ -134,10 +144,7 @@ impl Connection {
                 }
             })
             .collect();
-        let user = self.user();
-        let database = self.database().unwrap_or(&user);
-        let shown = format!("{user}@{}/{database}", hosts.join(","));
-        shown.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+        format!("{}@{}", self.user(), hosts.join(","))
     }
 
     /// Whether every host is this computer: a socket, `localhost`, or a loopback address.
@@ -193,6 +200,10 @@ impl Connection {
             })
             .collect()
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// One of the hosts of a connection.
