@@ -17,10 +17,14 @@ pub enum Phase {
     Copy,
     /// Stored bytes are read again and compared with the manifest.
     Check,
+    /// A backup's bytes come from a destination and are checked.
+    Fetch,
     /// The scratch cluster or database is made.
     Prepare,
     /// psql loads the dump.
     Load,
+    /// Indexes and constraints are made of what was loaded.
+    Index,
     /// Planner statistics are gathered.
     Analyze,
     /// The restored database is dumped and compared.
@@ -40,8 +44,10 @@ impl Phase {
             Self::Publish => "publish",
             Self::Copy => "copy",
             Self::Check => "check",
+            Self::Fetch => "fetch",
             Self::Prepare => "prepare",
             Self::Load => "load",
+            Self::Index => "index",
             Self::Analyze => "analyze",
             Self::Prove => "prove",
             Self::Swap => "swap",

@@ -16,6 +16,7 @@ mod foreign;
 #[cfg(test)]
 mod generate;
 mod lexer;
+mod link;
 mod rows;
 mod scanner;
 mod statement;
@@ -25,6 +26,7 @@ pub use digest::Digest;
 pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
 pub use lexer::{Lexer, Step};
+pub use link::{Link, TableName, first_statement};
 pub use rows::Fingerprint;
 pub use scanner::{ColumnOrder, Omit, Scan, Scanner, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};

@@ -20,7 +20,7 @@ impl Token {
         matches!(self, Self::Word(bytes) if bytes.eq_ignore_ascii_case(word.as_bytes()))
     }
 
-    fn identifier(&self) -> Option<String> {
+    pub(super) fn identifier(&self) -> Option<String> {
         match self {
             Self::Word(bytes) | Self::Quoted(bytes) => Some(text(bytes)),
             Self::String(_) | Self::Symbol(_) => None,
