@@ -19,8 +19,8 @@ pub use find::{Moment, Selector, select};
 pub use index::{Change, WORTH_AN_INDEX, consolidate};
 pub use list::{Entry, Listing, Problem, list, read_one};
 pub use manifest::*;
-pub use publish::{CompletedBackup, Draft, publish};
 pub use phases::{PhaseSeconds, Phases};
+pub use publish::{CompletedBackup, Draft, publish};
 pub use receipt::{
     LARGEST_RECEIPT, PinReceipt, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, newest_pin, write_pin_receipt,
     write_verify_receipt,

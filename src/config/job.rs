@@ -4,8 +4,8 @@ use super::reader::{Problems, Section, Value, did_you_mean, string, strings};
 use super::resolve::Origin;
 use super::values::{self, duration, size, told};
 use crate::config::{
-    Check, Compression, Databases, DrillConfig, DrillLevel, DrilledBackup, JobConfig, Require, SAMPLE_SIZE, Schedule, Scratch,
-    SecretRef,
+    Check, Compression, Databases, DrillConfig, DrillLevel, DrilledBackup, JobConfig, Require, SAMPLE_SIZE, Schedule,
+    Scratch, SecretRef,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -31,15 +31,11 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
     let mut backups: Vec<Backup> = Vec::new();
     for catalog in &catalogs {
         match &args.backup {
-            None => backups.extend(of_jobs(catalog, None, args, session).await?),
-            Some(name) => {
-                let of_job = of_jobs(catalog, Some(name), args, session).await?;
-                if of_job.is_empty() {
-                    backups.push(one(catalog, name, args, session).await?);
-                } else {
-                    backups.extend(of_job);
-                }
+            None => backups.extend(of_jobs(catalog, None, args, &mut found, session).await?),
+            Some(name) if catalog.backups().iter().any(|backup| backup.manifest.job == *name) => {
+                backups.extend(of_jobs(catalog, Some(name), args, &mut found, session).await?);
             }
+            Some(name) => backups.push(one(catalog, name, args, session).await?),
         }
     }
     if backups.is_empty() && found.errors.is_empty() {
@@ -100,6 +96,7 @@ async fn of_jobs(
     catalog: &Catalog,
     job: Option<&str>,
     args: &DrillArgs,
+    found: &mut Found,
     session: &Session<'_>,
 ) -> Result<Vec<Backup>> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Backup>> = BTreeMap::new();
@@ -113,7 +110,10 @@ async fn of_jobs(
         if let Some(copy) = config.and_then(|drill| drill.copy.as_ref()).filter(|_| args.at.at.is_empty()) {
             group.retain(|backup| backup.copies.iter().any(|place| place.name() == copy.as_str()));
             if group.is_empty() {
-                return Err(nothing(&format!("no backup of {job}/{database} is in {copy}, whose copy should be drilled")));
+                let none =
+                    nothing(&format!("no backup of {job}/{database} is in {copy}, whose copy should be drilled"));
+                found.fail(job, none, session);
+                continue;
             }
         }
         let random = args.random || config.is_some_and(|drill| drill.backup == DrilledBackup::Random);

@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn older_ones_that_were_never_drilled_come_first() {
-        let all = [standing(1, false, Some(9)), standing(2, false, None), standing(3, false, None), standing(4, false, None)];
+        let all =
+            [standing(1, false, Some(9)), standing(2, false, None), standing(3, false, None), standing(4, false, None)];
         let seen: Vec<_> = (0..4).map(|draw| chosen(&all, draw).unwrap()).collect();
         assert_eq!(seen, [2, 3, 2, 3]);
     }
@@ -73,7 +74,10 @@ mod tests {
     fn the_newest_and_damaged_ones_are_taken_only_where_there_is_no_other() {
         assert_eq!(chosen(&[], 7), None);
         assert_eq!(chosen(&[standing(1, false, None)], 7), Some(1));
-        assert_eq!(chosen(&[standing(1, true, None), standing(2, false, Some(3)), standing(3, true, None)], 7), Some(2));
+        assert_eq!(
+            chosen(&[standing(1, true, None), standing(2, false, Some(3)), standing(3, true, None)], 7),
+            Some(2)
+        );
         assert_eq!(chosen(&[standing(1, true, None), standing(2, true, None)], 7), Some(1));
     }
 

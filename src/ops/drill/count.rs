@@ -45,7 +45,11 @@ pub(super) async fn compare_counts(
     for (name, expected) in &wanted {
         match there.get(name) {
             Some((kind, of_extension)) => countable.push((name, *expected, kind == "p", *of_extension)),
-            None => comparison.differences.push(difference(name, format!("{} rows", expected.0), "no such table".to_owned())),
+            None => comparison.differences.push(difference(
+                name,
+                format!("{} rows", expected.0),
+                "no such table".to_owned(),
+            )),
         }
     }
     for some in countable.chunks(AT_ONCE) {

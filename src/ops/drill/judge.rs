@@ -55,7 +55,9 @@ fn what_failed(differences: &[Difference], checks: &[CheckAnswer]) -> Option<Str
     }
     let failed = checks.iter().filter(|check| check.result != DrillResult::Passed.name());
     let told: Vec<String> = failed
-        .map(|check| format!("check {:?} found {} instead of {}", check.name, short(&check.found), short(&check.expected)))
+        .map(|check| {
+            format!("check {:?} found {} instead of {}", check.name, short(&check.found), short(&check.expected))
+        })
         .collect();
     if !told.is_empty() {
         parts.push(some_of(told.into_iter()));

@@ -161,8 +161,9 @@ fn only_copy(backup: &Backup, copy: Option<&str>) -> Result<Backup> {
     let Some(name) = copy else { return Ok(backup.clone()) };
     backup.only_at(name).ok_or_else(|| {
         let message = format!("backup {} is not in {name}, whose copy should be drilled", backup.manifest.id);
-        Error::new(ErrorKind::CouldNotRun, message)
-            .hint("`pgkeep backup copy --missing` makes copies that are missing; --at DEST drills another destination's copy")
+        Error::new(ErrorKind::CouldNotRun, message).hint(
+            "`pgkeep backup copy --missing` makes copies that are missing; --at DEST drills another destination's copy",
+        )
     })
 }
 

@@ -103,12 +103,7 @@ impl Drill<'_> {
         Ok(())
     }
 
-    async fn in_cluster(
-        &self,
-        cluster: &mut Cluster,
-        loaded: &Loaded,
-        findings: &mut Findings,
-    ) -> Result<()> {
+    async fn in_cluster(&self, cluster: &mut Cluster, loaded: &Loaded, findings: &mut Findings) -> Result<()> {
         let (ctx, manifest) = (self.ctx, self.manifest());
         let version = manifest.server.major() * 10_000;
         let connection = cluster.connection("postgres");
@@ -195,12 +190,7 @@ impl Drill<'_> {
         ))
     }
 
-    async fn on_server(
-        &self,
-        connection: &Connection,
-        loaded: &Loaded,
-        findings: &mut Findings,
-    ) -> Result<()> {
+    async fn on_server(&self, connection: &Connection, loaded: &Loaded, findings: &mut Findings) -> Result<()> {
         let (ctx, manifest) = (self.ctx, self.manifest());
         let prepare = Instant::now();
         ctx.phase(Phase::Prepare, 0);
@@ -288,7 +278,9 @@ impl Drill<'_> {
         if !sample.left_out.is_empty() && !checks.is_empty() {
             let names: Vec<String> = checks.iter().map(|check| format!("{:?}", check.name)).collect();
             let names = names.join(", ");
-            sample.left_out.push(format!("these checks were not asked, for a sample may lack the rows for them: {names}"));
+            sample
+                .left_out
+                .push(format!("these checks were not asked, for a sample may lack the rows for them: {names}"));
         }
         findings.not_compared.clone_from(&sample.left_out);
         Ok(Some(sample))

@@ -76,11 +76,14 @@ pub(super) async fn take(
     if !whole {
         let (tables, of) = (sizes.len() - chosen.len(), sizes.len());
         let rows: u64 = sizes.iter().filter(|(name, _)| !chosen.contains(*name)).map(|(_, size)| size.rows).sum();
-        left_out.push(format!("the rows of {tables} of {of} tables, {rows} rows, were not restored: they are not in the sample"));
+        left_out.push(format!(
+            "the rows of {tables} of {of} tables, {rows} rows, were not restored: they are not in the sample"
+        ));
     }
     let views: usize = refreshes.iter().map(Vec::len).sum();
     if !whole && views > 0 {
-        let views = if views == 1 { "1 materialized view was".to_owned() } else { format!("{views} materialized views were") };
+        let views =
+            if views == 1 { "1 materialized view was".to_owned() } else { format!("{views} materialized views were") };
         left_out.push(format!("{views} not filled: a sample may lack the rows for it"));
     }
     let keep = |entry: &Entry| match &entry.table {
@@ -165,7 +168,10 @@ impl Reading<'_> {
                 let from = entry.start.max(sql.start) - sql.start;
                 let to = entry.end.min(sql.end) - sql.start;
                 let piece = text.get(from as usize..to as usize).ok_or_else(|| {
-                    Error::new(ErrorKind::Damaged, format!("the index says of {} what is not in {}", entry.name, self.name))
+                    Error::new(
+                        ErrorKind::Damaged,
+                        format!("the index says of {} what is not in {}", entry.name, self.name),
+                    )
                 })?;
                 kept.extend_from_slice(piece);
             }
@@ -325,11 +331,10 @@ mod tests {
 
     #[test]
     fn a_table_comes_with_those_it_refers_to_or_not_at_all() {
-        let (sizes, ties) = (sizes(&[("lines", 10), ("orders", 40), ("clients", 500), ("notes", 7)]), refers(&[
-            ("lines", "orders"),
-            ("orders", "clients"),
-            ("clients", "clients"),
-        ]));
+        let (sizes, ties) = (
+            sizes(&[("lines", 10), ("orders", 40), ("clients", 500), ("notes", 7)]),
+            refers(&[("lines", "orders"), ("orders", "clients"), ("clients", "clients")]),
+        );
         for draw in 0..20 {
             assert_eq!(names(&choose(&sizes, &ties, 100, draw)), ["notes"]);
             assert_eq!(choose(&sizes, &ties, 600, draw).len(), 4);
