@@ -321,7 +321,7 @@ impl Page {
             let more = drill.differences.len().saturating_sub(MOST_DIFFERENCES) as u64;
             let more = more.saturating_add(drill.differences_left_out);
             if more > 0 {
-                let told = format!("and {} more", counted(more, "difference", "differences"));
+                let told = format!("and {more} more {}", if more == 1 { "difference" } else { "differences" });
                 self.markup.element("p", &[], &told);
             }
         }
