@@ -71,7 +71,7 @@ pub struct DrillReceipt {
     /// Why, unless it passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The destination whose copy was restored; unknown of drills of pgkeep 0.1.
+    /// The destination whose copy was restored; older receipts do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
     /// How much was restored and compared. Before there were levels it was everything.
@@ -196,4 +196,27 @@ pub async fn write_drill_receipt(destination: &dyn Destination, dir: &Key, recei
     kept.reason.iter_mut().for_each(shorten);
     kept.not_compared.iter_mut().for_each(shorten);
     store(destination, &dir.join(FOLDER), kept.started_at, &kept).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_from_before_there_were_levels_is_one_of_everything() {
+        let old = r#"{"format": 1, "backup": "20261122T020000Z-7f3a", "started_at": "2026-11-22T04:00:00Z",
+            "finished_at": "2026-11-22T04:01:00Z", "result": "passed", "objects_compared": 3, "tables_compared": 1,
+            "rows_compared": 2, "differences": [], "phases": [{"phase": "check", "seconds": 2.0},
+            {"phase": "prepare", "seconds": 1.0}, {"phase": "load", "seconds": 4.0}, {"phase": "analyze", "seconds": 0.5},
+            {"phase": "prove", "seconds": 9.0}], "scratch": "ephemeral", "written_by": "pgkeep", "host": "office"}"#;
+        let mut receipt: DrillReceipt = serde_json::from_str(old).unwrap();
+        assert_eq!((receipt.level, receipt.destination.as_deref()), (DrillLevel::Prove, None));
+        assert_eq!((receipt.recovery_seconds(), receipt.phases.of(Phase::Fetch)), (Some(7.5), Some(2.0)));
+        receipt.restore_seconds = 7.8;
+        assert_eq!(receipt.recovery_seconds(), Some(7.8));
+        // One that broke off before it could be used measured no recovery.
+        let broken = old.replace(r#", {"phase": "analyze", "seconds": 0.5}"#, "").replace("analyze", "other");
+        let receipt: DrillReceipt = serde_json::from_str(&broken).unwrap();
+        assert_eq!(receipt.recovery_seconds(), None);
+    }
 }

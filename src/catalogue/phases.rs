@@ -65,7 +65,7 @@ impl From<Vec<PhaseSeconds>> for Phases {
     fn from(all: Vec<PhaseSeconds>) -> Self {
         let mut phases = Self::default();
         for PhaseSeconds { phase, seconds } in all {
-            // The receipts of pgkeep 0.1 call reading and checking the archive so.
+            // Older receipts call reading and checking the archive so.
             let name = if phase == Phase::Check.name() { Phase::Fetch.name() } else { &phase };
             phases.add_named(name, seconds);
         }

@@ -150,13 +150,7 @@ impl Job<'_, '_> {
         let backup = section.parsed("backup", problems, |text| text.parse::<DrilledBackup>().map_err(told));
         let copy = section.parsed("copy", problems, |text| copy(text, destinations));
         let level = section.parsed("level", problems, |text| text.parse::<DrillLevel>().map_err(told));
-        let sample_size = section.get("sample_size").and_then(|value| {
-            if level != Some(DrillLevel::Sample) {
-                problems.add(&value.span(), "\"sample_size\" means something with level = \"sample\" only");
-            }
-            let text = string("sample_size", value, problems)?;
-            size(text).map_err(|why| problems.add(&value.span(), format!("\"sample_size\": {why}"))).ok()
-        });
+        let sample_size = section.parsed("sample_size", problems, size);
         let max_duration = section.parsed("max_duration", problems, duration);
         let overdue_after = section.parsed("overdue_after", problems, duration);
         let mut checks: Vec<Check> = Vec::new();

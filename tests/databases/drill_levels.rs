@@ -131,6 +131,26 @@ fn a_sample_of_any_size_can_be_restored() {
 }
 
 #[test]
+fn a_sample_of_a_parallel_dump_takes_a_table_in_slices_whole_or_not_at_all() {
+    let server = Postgres::shared(MAJOR);
+    let db = server.create_db("sliced");
+    server.psql(&db, SHOP);
+    // Large enough for slices.
+    server.psql(&db, "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 60) FROM generate_series(1, 30000) n");
+    let stored = Stored::with(server, &db, ["--jobs", "2", "--compression", "zstd"]);
+    let slices = stored.entries().iter().filter(|entry| !entry["table"]["slice"].is_null()).count();
+    assert!(slices > 1, "{slices} slices");
+    for (size, wide) in [("60KiB", false), ("1GiB", true)] {
+        let sample = stored.pgkeep(server, ["drill", "--level", "sample", "--sample-size", size]);
+        let (report, code) = sample.json_with_code();
+        assert_eq!((code, &report["result"]), (0, &"passed".into()), "{report:#}");
+        assert_eq!(report["rows_compared"].as_u64().unwrap() >= 30_000, wide, "{report:#}");
+    }
+    let (report, code) = stored.pgkeep(server, ["drill", "--level", "restore"]).json_with_code();
+    assert_eq!((code, &report["rows_compared"]), (0, &(ROWS + 30_000).into()), "{report:#}");
+}
+
+#[test]
 fn a_sample_catches_what_is_lost_of_definitions_and_of_the_smallest_tables() {
     let sample = |programs: &TempDir| {
         drill(["--level", "sample", "--sample-size", "10KiB"]).bin_dir(programs.path()).json_with_code()

@@ -113,7 +113,7 @@ fn a_month_of_drills_shows_times_by_phase_the_trend_and_a_failing_check_that_nam
     }
     // Two in one backup: the catalogue's list knows the newest of each only. And one that is too old.
     drilled(&house, "office", 3, now - TimeDelta::days(2) - TimeDelta::hours(5), |receipt| {
-        receipt.level = DrillLevel::Sample
+        receipt.level = DrillLevel::Sample;
     });
     drilled(&house, "office", 29, now - TimeDelta::days(45), |_| {});
     // And a real one, with a check that fails.

@@ -261,8 +261,10 @@ impl Page {
             seconds(least),
             seconds(most)
         );
+        let mut kept = true;
         if let Some(objective) = objective {
             let over = times.filter(|took| *took > objective).count();
+            kept = over == 0;
             let limit = seconds(objective);
             told.push_str(&match over {
                 0 => format!(" The objective of {limit} was kept every time."),
@@ -277,8 +279,10 @@ impl Page {
                 format!(" It shrinks by {by} a week.")
             });
             let years_away = 730.0;
-            if let Some(days) =
-                objective.and_then(|limit| trend.reaches(limit, *last)).filter(|days| *days < years_away)
+            if let Some(days) = objective
+                .filter(|_| kept)
+                .and_then(|limit| trend.reaches(limit, *last))
+                .filter(|days| *days < years_away)
             {
                 told.push_str(&format!(" If that goes on, the objective is reached in {days:.0} days."));
             }
