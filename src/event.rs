@@ -17,6 +17,8 @@ pub enum Phase {
     Copy,
     /// Stored bytes are read again and compared with the manifest.
     Check,
+    /// A backup's bytes come from a destination and are checked.
+    Fetch,
     /// The scratch cluster or database is made.
     Prepare,
     /// psql loads the dump.
@@ -42,6 +44,7 @@ impl Phase {
             Self::Publish => "publish",
             Self::Copy => "copy",
             Self::Check => "check",
+            Self::Fetch => "fetch",
             Self::Prepare => "prepare",
             Self::Load => "load",
             Self::Index => "index",

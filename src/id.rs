@@ -71,6 +71,13 @@ impl fmt::Display for BackupId {
     }
 }
 
+/// A random number from the operating system.
+pub fn random_number() -> Result<u64> {
+    getrandom::u64().map_err(|source| {
+        Error::new(ErrorKind::Failed, format!("the operating system gives no random numbers: {source}"))
+    })
+}
+
 /// Random bytes from the operating system, as lowercase hexadecimal of twice `bytes` digits.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0u8; bytes];

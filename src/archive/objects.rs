@@ -277,7 +277,7 @@ mod tests {
         let file = |(number, script): (usize, &&str)| {
             let mut scanner = Scanner::default();
             scanner.feed(script.as_bytes());
-            let member = Member { sql_bytes: script.len() as u64, stored_bytes: script.len() as u64 / 2 };
+            let member = Member { sql_bytes: script.len() as u64, stored_bytes: script.len() as u64 / 2, digest: None };
             FileContents {
                 name: Name::encode(&format!("f{number}")),
                 members: [member].into_iter().collect(),
@@ -335,7 +335,8 @@ mod tests {
 
     #[test]
     fn stored_sizes_are_estimated_between_members() {
-        let members: Members = [(100, 10), (100, 90)].into_iter().map(Member::from).collect();
+        let member = |(sql_bytes, stored_bytes)| Member { sql_bytes, stored_bytes, digest: None };
+        let members: Members = [(100, 10), (100, 90)].into_iter().map(member).collect();
         let places = Places::of(&members);
         assert_eq!((places.between(0, 100), places.between(100, 200), places.between(50, 150)), (10, 90, 50));
         assert_eq!(places.between(0, 1000), 100);

@@ -4,21 +4,25 @@
 //! last and removing deletes it first. An index beside the backups spares reading thousands of manifests; it is believed only
 //! of what has not changed since ([`index`]).
 
+mod drill;
 mod find;
 mod index;
 mod list;
 mod manifest;
+mod phases;
 mod publish;
 mod receipt;
 mod remove;
 
+pub use drill::{CheckOutcome, DrillReceipt, DrillResult, drills_since, newest_drill_that_ran, write_drill_receipt};
 pub use find::{Moment, Selector, select};
 pub use index::{Change, WORTH_AN_INDEX, consolidate};
 pub use list::{Entry, Listing, Problem, list, read_one};
 pub use manifest::*;
+pub use phases::{PhaseSeconds, Phases};
 pub use publish::{CompletedBackup, Draft, publish};
 pub use receipt::{
-    CheckOutcome, DrillReceipt, DrillResult, LARGEST_RECEIPT, PhaseSeconds, PinReceipt, RECEIPT_FORMAT, VerifyReceipt,
-    VerifyResult, newest_drill_that_ran, newest_pin, write_drill_receipt, write_pin_receipt, write_verify_receipt,
+    LARGEST_RECEIPT, PinReceipt, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, newest_pin, write_pin_receipt,
+    write_verify_receipt,
 };
 pub use remove::{Removal, remove};

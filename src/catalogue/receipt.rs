@@ -1,10 +1,9 @@
-//! Receipts: what verifications and drills found, kept beside the backup they concern.
+//! Receipts: what verifications and drills found, kept beside the backup they concern. Those of drills are in `drill`.
 
 use super::Change;
 use crate::destination::{Destination, Key, Object, RECEIPT_FOLDERS, is_receipt_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::BackupId;
-use crate::proof::Difference;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -17,87 +16,10 @@ pub const RECEIPT_FORMAT: u32 = 1;
 pub const LARGEST_RECEIPT: u64 = 16 << 20;
 
 /// How many differences or problems a receipt names; a drill of the wrong backup would find millions.
-const MOST_FINDINGS: usize = 1000;
+pub(super) const MOST_FINDINGS: usize = 1000;
 
 /// How many characters of each text a receipt keeps.
 const LONGEST_TEXT: usize = 500;
-
-/// How a drill ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DrillResult {
-    /// Restored, compared, and the same.
-    Passed,
-    /// Restored with a difference, or not restorable, through the backup's fault.
-    Failed,
-    /// The drill's own machine was at fault: nothing is known about the backup.
-    CouldNotRun,
-}
-
-/// How long a step of a drill took.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseSeconds {
-    /// The step, as [`crate::event::Phase::name`] calls it.
-    pub phase: String,
-    /// How long, in seconds.
-    pub seconds: f64,
-}
-
-/// What became of one of the user's own checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckOutcome {
-    /// Its name.
-    pub name: String,
-    /// How it ended.
-    pub result: DrillResult,
-    /// What it should have returned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
-    /// What it returned, or the error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<String>,
-}
-
-/// What a drill found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DrillReceipt {
-    /// [`RECEIPT_FORMAT`].
-    pub format: u32,
-    /// The backup that was restored.
-    pub backup: BackupId,
-    /// When the drill began.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub finished_at: DateTime<Utc>,
-    /// How it ended.
-    pub result: DrillResult,
-    /// Why, unless it passed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Number of schema objects compared.
-    pub objects_compared: u64,
-    /// Number of tables compared.
-    pub tables_compared: u64,
-    /// Number of rows compared.
-    pub rows_compared: u64,
-    /// What differs; at most 1000 are kept.
-    pub differences: Vec<Difference>,
-    /// How many more differed.
-    #[serde(default)]
-    pub differences_left_out: u64,
-    /// The user's own checks.
-    #[serde(default)]
-    pub checks: Vec<CheckOutcome>,
-    /// How long each step took, in order.
-    #[serde(default)]
-    pub phases: Vec<PhaseSeconds>,
-    /// Where it was restored: `ephemeral`, or the server without its password.
-    pub scratch: String,
-    /// The program that drilled, e.g. `pgkeep 0.1.0`.
-    pub written_by: String,
-    /// The computer's name.
-    pub host: String,
-}
 
 /// What a verification found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,29 +77,14 @@ pub async fn newest_pin(destination: &dyn Destination, dir: &Key, backup: &Backu
     receipts_of(destination, dir, "pins", backup).await?.next().await
 }
 
-/// The newest drill of the backup in `dir` that could run, asked of the destination now.
-pub async fn newest_drill_that_ran(
-    destination: &dyn Destination,
-    dir: &Key,
-    backup: &BackupId,
-) -> Result<Option<DrillReceipt>> {
-    let mut receipts = receipts_of(destination, dir, "drills", backup).await?;
-    loop {
-        match receipts.next::<DrillReceipt>().await? {
-            Some(receipt) if receipt.result == DrillResult::CouldNotRun => {}
-            other => return Ok(other),
-        }
-    }
-}
-
 /// The receipts of one folder, the newest last.
-struct Receipts<'a> {
+pub(super) struct Receipts<'a> {
     destination: &'a dyn Destination,
     backup: &'a BackupId,
     objects: Vec<Object>,
 }
 
-async fn receipts_of<'a>(
+pub(super) async fn receipts_of<'a>(
     destination: &'a dyn Destination,
     dir: &Key,
     folder: &str,
@@ -191,36 +98,24 @@ async fn receipts_of<'a>(
 
 impl Receipts<'_> {
     /// The newest one that was not read yet.
-    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let Some(object) = self.objects.pop() else { return Ok(None) };
-        if object.bytes > LARGEST_RECEIPT {
-            let message =
-                format!("{} holds {} bytes; pgkeep writes at most {LARGEST_RECEIPT}", object.key, object.bytes);
-            return Err(Error::new(ErrorKind::Damaged, message));
-        }
-        let json = self.destination.read(&object.key, 0..object.bytes).await?;
-        read_receipt(&json, &object.key, self.backup).map(Some)
+        fetch_receipt(self.destination, &object, self.backup).await.map(Some)
     }
 }
 
-/// Stores `receipt` as `drills/YYYYMMDDTHHMMSSZ.json` below the backup's folder `dir`, named after its beginning.
-pub async fn write_drill_receipt(destination: &dyn Destination, dir: &Key, receipt: &DrillReceipt) -> Result<Key> {
-    let mut kept = receipt.clone();
-    let left_out = kept.differences.len().saturating_sub(MOST_FINDINGS);
-    kept.differences.truncate(MOST_FINDINGS);
-    kept.differences_left_out = kept.differences_left_out.saturating_add(left_out as u64);
-    for difference in &mut kept.differences {
-        for text in [&mut difference.kind, &mut difference.name, &mut difference.expected, &mut difference.found] {
-            shorten(text);
-        }
+/// Reads the receipt `object` of `backup`.
+pub(super) async fn fetch_receipt<T: DeserializeOwned>(
+    destination: &dyn Destination,
+    object: &Object,
+    backup: &BackupId,
+) -> Result<T> {
+    if object.bytes > LARGEST_RECEIPT {
+        let message = format!("{} holds {} bytes; pgkeep writes at most {LARGEST_RECEIPT}", object.key, object.bytes);
+        return Err(Error::new(ErrorKind::Damaged, message));
     }
-    kept.checks.truncate(MOST_FINDINGS);
-    for check in &mut kept.checks {
-        let texts = [Some(&mut check.name), check.expected.as_mut(), check.found.as_mut()];
-        texts.into_iter().flatten().for_each(shorten);
-    }
-    kept.reason.iter_mut().for_each(shorten);
-    store(destination, &dir.join("drills"), kept.started_at, &kept).await
+    let json = destination.read(&object.key, 0..object.bytes).await?;
+    read_receipt(&json, &object.key, backup)
 }
 
 /// Stores `receipt` below `verified/` in the backup's folder `dir`, and removes the older ones there: verifying every
@@ -240,7 +135,7 @@ pub async fn write_verify_receipt(destination: &dyn Destination, dir: &Key, rece
     Ok(written)
 }
 
-fn shorten(text: &mut String) {
+pub(super) fn shorten(text: &mut String) {
     if let Some((cut, _)) = text.char_indices().nth(LONGEST_TEXT) {
         text.truncate(cut);
         text.push('…');
@@ -249,7 +144,7 @@ fn shorten(text: &mut String) {
 
 /// Stores a receipt in `folder`, which is `JOB/DATABASE/ID/KIND`, and announces it, as the backup's indexes must not be
 /// believed then.
-async fn store(
+pub(super) async fn store(
     destination: &dyn Destination,
     folder: &Key,
     at: DateTime<Utc>,

@@ -4,6 +4,7 @@ use super::args::LogForm;
 use super::voice;
 use super::words::{bytes, counted, printable, seconds};
 use crate::clock::Clock;
+use crate::config::DrillLevel;
 use crate::error::Error;
 use crate::ops::{BackupOutcome, BackupStatus, CopyOutcome, DrillOutcome};
 use crate::schedule::{Listener, News, What, Why};
@@ -297,13 +298,16 @@ fn drilled(outcome: &DrillOutcome) -> Line {
     let message = if passed {
         let time = seconds(outcome.restore_seconds + outcome.prove_seconds);
         let objects = counted(outcome.objects_compared, "object", "objects");
-        format!("{subject} passed ({objects}, {} compared, {time})", counted(outcome.rows_compared, "row", "rows"))
+        let level =
+            if outcome.level == DrillLevel::Prove { String::new() } else { format!("at level {}, ", outcome.level) };
+        let rows = counted(outcome.rows_compared, "row", "rows");
+        format!("{subject} passed ({level}{objects}, {rows} compared, {time})")
     } else {
         format!("{subject} FAILED: {}", outcome.reason.as_deref().unwrap_or("it is not said why"))
     };
     let fields = json!({
         "backup": outcome.backup, "database": outcome.database, "result": outcome.result,
-        "objects_compared": outcome.objects_compared, "rows_compared": outcome.rows_compared,
+        "level": outcome.level, "destination": outcome.destination, "objects_compared": outcome.objects_compared, "rows_compared": outcome.rows_compared,
         "differences": outcome.differences.len(), "restore_seconds": outcome.restore_seconds,
         "prove_seconds": outcome.prove_seconds, "receipt": outcome.receipt, "reason": outcome.reason,
     });

@@ -1,7 +1,8 @@
 //! The command line: parses, runs a use-case of [`crate::ops`], shows what came of it, and exits with its code.
 //!
-//! clap and indicatif appear here only. `args` is what can be typed, `places` what is meant where something is left out, `ask` asks for it,
-//! `commands` joins both with the use-cases; `tables` and `words` are for people's eyes, `voice` is that of errors.
+//! clap and indicatif appear here only. `args` is what can be typed, `places` what is meant where something is left out, `ask`
+//! asks for it, `commands` joins both with the use-cases; `tables`, `report` and `words` are for people's eyes, `voice`
+//! is that of errors.
 
 mod args;
 mod ask;
@@ -11,6 +12,7 @@ mod log;
 mod output;
 mod places;
 mod progress;
+mod report;
 #[cfg(test)]
 mod samples;
 mod signals;

@@ -1,5 +1,7 @@
 //! Outcomes for the tests of this folder.
 
+use crate::catalogue::Phases;
+use crate::config::DrillLevel;
 use crate::error::Error;
 use crate::id::BackupId;
 use crate::ops::{BackupOutcome, BackupStatus, DestinationOutcome, DrillOutcome, ListedBackup, Proof, RestoreOutcome};
@@ -46,6 +48,7 @@ pub(super) fn listed() -> ListedBackup {
         verify_result: None,
         drilled_at: None,
         drill_result: None,
+        drill_level: None,
         label: Some("before fix".into()),
         pinned: false,
         keep_until: None,
@@ -75,15 +78,18 @@ pub(super) fn drill(result: &str, failure: Option<Error>) -> DrillOutcome {
         job: "shop".into(),
         database: "shop".into(),
         destination: "office".into(),
+        level: DrillLevel::Prove,
         result: result.into(),
         objects_compared: 40,
         tables_compared: 12,
         rows_compared: 3_200_000,
+        not_compared: Vec::new(),
         differences: Vec::new(),
         checks: Vec::new(),
         restore_seconds: 10.0,
         prove_seconds: 0.5,
-        phases: Vec::new(),
+        objective_seconds: None,
+        phases: Phases::default(),
         reason: None,
         notes: Vec::new(),
         scratch: None,

@@ -2,8 +2,11 @@
 
 use super::reader::{Problems, Section, Value, did_you_mean, string, strings};
 use super::resolve::Origin;
-use super::values::{self, duration, told};
-use crate::config::{Check, Compression, Databases, DrillConfig, JobConfig, Require, Schedule, Scratch, SecretRef};
+use super::values::{self, duration, size, told};
+use crate::config::{
+    Check, Compression, Databases, DrillConfig, DrillLevel, DrilledBackup, JobConfig, Require, SAMPLE_SIZE, Schedule,
+    Scratch, SecretRef,
+};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
@@ -46,7 +49,7 @@ impl Job<'_, '_> {
         let retention = section.get("retention").and_then(|value| values::retention(value, problems));
         let jitter = section.parsed("jitter", problems, duration);
         let overdue_after = section.parsed("overdue_after", problems, duration);
-        let drill = section.get("drill").and_then(|value| self.drill(value));
+        let drill = section.get("drill").and_then(|value| self.drill(value, &destinations));
         section.finish(self.problems);
         JobConfig {
             name: self.name.to_owned(),
@@ -139,11 +142,15 @@ impl Job<'_, '_> {
         }
     }
 
-    fn drill(&mut self, value: &Value<'_>) -> Option<DrillConfig> {
+    fn drill(&mut self, value: &Value<'_>, destinations: &[String]) -> Option<DrillConfig> {
         let mut section = Section::of(format!("[job.{}.drill]", self.name), value, self.problems)?;
         let scratch = section.get("scratch").and_then(|value| self.scratch(value)).unwrap_or(Scratch::Ephemeral);
         let problems = &mut *self.problems;
         let schedule = section.parsed("schedule", problems, |text| text.parse::<Schedule>().map_err(told));
+        let backup = section.parsed("backup", problems, |text| text.parse::<DrilledBackup>().map_err(told));
+        let copy = section.parsed("copy", problems, |text| copy(text, destinations));
+        let level = section.parsed("level", problems, |text| text.parse::<DrillLevel>().map_err(told));
+        let sample_size = section.parsed("sample_size", problems, size);
         let max_duration = section.parsed("max_duration", problems, duration);
         let overdue_after = section.parsed("overdue_after", problems, duration);
         let mut checks: Vec<Check> = Vec::new();
@@ -162,7 +169,17 @@ impl Job<'_, '_> {
             }
         }
         section.finish(self.problems);
-        Some(DrillConfig { schedule, scratch, max_duration, overdue_after, checks })
+        Some(DrillConfig {
+            schedule,
+            scratch,
+            backup: backup.unwrap_or_default(),
+            copy: copy.flatten(),
+            level: level.unwrap_or_default(),
+            sample_size: sample_size.unwrap_or(SAMPLE_SIZE),
+            max_duration,
+            overdue_after,
+            checks,
+        })
     }
 
     fn scratch(&mut self, value: &Value<'_>) -> Option<Scratch> {
@@ -193,4 +210,16 @@ impl Job<'_, '_> {
         let owner = format!("job {:?}", self.name);
         values::secret(key, value, &owner, self.origin, self.warnings, self.problems)
     }
+}
+
+/// The destination whose copy is drilled, which must be one of the job's; `any` for whichever is nearest.
+fn copy(text: &str, destinations: &[String]) -> Result<Option<String>, String> {
+    if text == "any" {
+        return Ok(None);
+    }
+    if destinations.iter().any(|name| name == text) {
+        return Ok(Some(text.to_owned()));
+    }
+    let near = did_you_mean(text, destinations.iter().map(String::as_str).chain(["any"]));
+    Err(format!("{text:?} is neither \"any\" nor one of the job's destinations{near}"))
 }

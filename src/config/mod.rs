@@ -5,6 +5,7 @@
 
 mod compression;
 mod destination;
+mod drill;
 mod job;
 mod load;
 mod model;
@@ -21,9 +22,11 @@ pub use destination::{
     CHUNK_UNIT, DRIVE_CREDENTIALS_VARIABLE, DestinationConfig, DestinationRef, DriveConfig, LARGEST_PART, Patience,
     RcloneConfig, S3Check, S3Checksums, S3Config, S3Encryption, S3Keys, S3Lock, SMALLEST_PART, drive_credentials_file,
 };
+pub use drill::{Check, DrillConfig, DrillLevel, DrilledBackup, SAMPLE_SIZE, Scratch};
 #[cfg(target_os = "linux")]
 pub(crate) use load::user_folder;
 pub use load::{CONFIG_VARIABLE, FILE_NAME, candidates, find};
-pub use model::{Check, Config, Databases, DrillConfig, JobConfig, Require, Retention, RunConfig, Scratch};
+pub use model::{Config, Databases, JobConfig, Require, Retention, RunConfig};
 pub use schedule::{Calendar, Due, Schedule};
 pub use secret_ref::SecretRef;
+pub(crate) use values::size;

@@ -1,6 +1,6 @@
 //! What the configuration says, as plain values that were checked.
 
-use crate::config::{Compression, DestinationConfig, Schedule, SecretRef};
+use crate::config::{Compression, DestinationConfig, DrillConfig, Schedule, SecretRef};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,41 +130,6 @@ impl Require {
                 Self::AtLeast(least) => stored >= least,
             }
     }
-}
-
-/// How a job's backups are proved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrillConfig {
-    /// When a drill is due.
-    pub schedule: Option<Schedule>,
-    /// Where the backup is restored to.
-    pub scratch: Scratch,
-    /// A restore that takes longer is reported: the recovery-time objective.
-    pub max_duration: Option<Duration>,
-    /// A newest passed drill that is older than this is overdue, whatever the schedule says.
-    pub overdue_after: Option<Duration>,
-    /// Questions to the restored database.
-    pub checks: Vec<Check>,
-}
-
-/// Where drills restore to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scratch {
-    /// A throwaway cluster on this computer.
-    Ephemeral,
-    /// A new database on the server of this connection string.
-    Server(SecretRef),
-}
-
-/// A question to the restored database and its right answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What is checked, in the words of its author.
-    pub name: String,
-    /// A query that answers one value.
-    pub sql: String,
-    /// The answer as psql shows it.
-    pub expect: String,
 }
 
 /// How long backups are kept: whatever any of the rules keeps stays.

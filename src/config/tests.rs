@@ -47,7 +47,11 @@ label = "nightly"
 lock_wait_timeout = "5m"
 compression = "zstd:19"
 bin_dir = "/opt/pg"
-drill = { scratch = { url = { command = ["op", "read", "x"] } } }
+drill.scratch = { url = { command = ["op", "read", "x"] } }
+drill.backup = "random"
+drill.copy = "office"
+drill.level = "sample"
+drill.sample_size = "64MiB"
 "#;
 
 fn read(text: &str) -> crate::error::Result<Config> {
@@ -94,6 +98,8 @@ fn the_sample_is_read() {
     assert_eq!(drill.scratch, Scratch::Ephemeral);
     assert_eq!(drill.max_duration, Some(Duration::from_secs(3600)));
     assert_eq!(drill.checks[0].expect, "t");
+    assert_eq!((drill.backup, &drill.copy), (DrilledBackup::Newest, &None));
+    assert_eq!((drill.level, drill.sample_size), (DrillLevel::Prove, 1 << 30));
 
     let job = &config.jobs["trader"];
     assert_eq!(job.database_url, None);
@@ -103,7 +109,10 @@ fn the_sample_is_read() {
     assert_eq!(job.lock_wait_timeout, Duration::from_secs(300));
     assert_eq!(job.bin_dir.as_deref(), Some(Path::new("/opt/pg")));
     let command = SecretRef::Command(vec!["op".into(), "read".into(), "x".into()]);
-    assert_eq!(job.drill.as_ref().unwrap().scratch, Scratch::Server(command));
+    let drill = job.drill.as_ref().unwrap();
+    assert_eq!(drill.scratch, Scratch::Server(command));
+    assert_eq!((drill.backup, drill.copy.as_deref()), (DrilledBackup::Random, Some("office")));
+    assert_eq!((drill.level, drill.sample_size), (DrillLevel::Sample, 64 << 20));
 }
 
 #[test]
@@ -162,6 +171,10 @@ fn each_wrong_line_is_named_with_its_remedy() {
         ("retention = 30", "\"retention\" must be a table, not an integer"),
         ("[job.shop.drill]\nscratch = \"here\"", "{ url = { env = \"NAME\" } }"),
         ("[job.shop.drill]\nscratch = {}", "\"scratch\" lacks \"url\""),
+        ("[job.shop.drill]\nbackup = \"oldest\"", "neither \"newest\" nor \"random\""),
+        ("[job.shop.drill]\nlevel = \"all\"", "none of \"restore\", \"sample\", \"prove\""),
+        ("[job.shop.drill]\nsample_size = \"1GB\"", "is no size"),
+        ("[job.shop.drill]\ncopy = \"moon\"", "neither \"any\" nor one of the job's destinations"),
         ("[job.shop.drill]\nmax_durations = \"1h\"", "did you mean \"max_duration\"?"),
         ("[job.shop.drill.check]\nname = \"x\"", "[[job.shop.drill.check]]"),
         ("[[job.shop.drill.check]]\nname = \"x\"\nsql = \"y\"", "[[job.shop.drill.check]] lacks \"expect\""),

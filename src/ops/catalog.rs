@@ -2,7 +2,7 @@
 
 use super::kept::{self, candidate, forget_unwanted, newer_pin};
 use super::store::copy_of;
-use super::{Context, ListedBackup};
+use super::{Context, ListedBackup, Standing};
 use crate::catalogue::{
     self, DrillReceipt, DrillResult, Entry, Manifest, PinReceipt, Selector, VerifyReceipt, VerifyResult,
 };
@@ -267,6 +267,21 @@ impl Backup {
         self.drilled.as_ref()
     }
 
+    /// What counts of it when a drill chooses one.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            started_at: self.manifest.started_at,
+            damaged: self.verified().is_some_and(|receipt| receipt.result == VerifyResult::Damaged),
+            drilled_at: self.drilled().filter(|one| one.result != DrillResult::CouldNotRun).map(|one| one.started_at),
+        }
+    }
+
+    /// The backup as the destination `name` alone has it; `None` if that does not hold it.
+    pub fn only_at(&self, name: &str) -> Option<Self> {
+        let copy = self.copies.iter().find(|copy| copy.name() == name)?;
+        Some(Self { copies: vec![Arc::clone(copy)], ..self.clone() })
+    }
+
     /// The backup as its folders tell it now; for whoever relies on it more than a list does. Where an index spoke for it,
     /// each copy's manifest and receipts are read, and a copy that is not there any more is left out with a warning.
     /// `None` if none is left; an error if that is because none can be read.
@@ -336,19 +351,11 @@ impl Backup {
             verified_at: self.verified.as_ref().map(|receipt| receipt.at),
             verify_result: self.verified.as_ref().map(|receipt| verify(receipt.result).to_owned()),
             drilled_at: self.drilled.as_ref().map(|receipt| receipt.finished_at),
-            drill_result: self.drilled.as_ref().map(|receipt| drill_result(receipt.result).to_owned()),
+            drill_result: self.drilled.as_ref().map(|receipt| receipt.result.name().to_owned()),
+            drill_level: self.drilled.as_ref().map(|receipt| receipt.level),
             label: manifest.label.clone(),
             pinned: self.pinned(),
             keep_until: self.keep_until(),
         }
-    }
-}
-
-/// The word for a drill's result in JSON and on the screen.
-pub(super) fn drill_result(result: DrillResult) -> &'static str {
-    match result {
-        DrillResult::Passed => "passed",
-        DrillResult::Failed => "failed",
-        DrillResult::CouldNotRun => "could_not_run",
     }
 }

@@ -44,7 +44,7 @@ pub use copy::{copy, copy_missing};
 pub use demo::{Demo, damage_copy};
 pub use diff::{DiffOutcome, diff};
 pub use doctor::{DatabaseFindings, DestinationFindings, DoctorJob, DoctorOutcome, DoctorRequest, doctor};
-pub use drill::{DrillRequest, drill, sweep_scratch};
+pub use drill::{DrillRequest, Standing, choose, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
     AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,

@@ -1,10 +1,12 @@
 //! What came of each use-case, as scripts see it in JSON.
 
+use crate::catalogue::Phases;
+use crate::config::DrillLevel;
 use crate::error::Error;
 use crate::id::BackupId;
 use crate::proof::Difference;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How a backup ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,6 +122,8 @@ pub struct ListedBackup {
     pub drilled_at: Option<DateTime<Utc>>,
     /// What that found: `passed`, `failed` or `could_not_run`.
     pub drill_result: Option<String>,
+    /// How much that restored and compared.
+    pub drill_level: Option<DrillLevel>,
     /// What the user called it.
     pub label: Option<String>,
     /// Never deleted by retention: by its newest pin receipt, else by its manifest.
@@ -351,14 +355,18 @@ pub struct DrillOutcome {
     pub database: String,
     /// The copy that was restored: the destination's name.
     pub destination: String,
+    /// How much was restored and compared.
+    pub level: DrillLevel,
     /// `passed`, `failed` or `could_not_run`.
     pub result: String,
     /// Number of objects compared, tables among them.
     pub objects_compared: u64,
     /// Number of tables whose rows were compared.
     pub tables_compared: u64,
-    /// Number of rows compared.
+    /// Number of rows compared, or at level `restore` counted.
     pub rows_compared: u64,
+    /// What was not compared, or not restored, because of the level; each in words.
+    pub not_compared: Vec<String>,
     /// What differs.
     pub differences: Vec<Difference>,
     /// The user's own checks.
@@ -367,8 +375,11 @@ pub struct DrillOutcome {
     pub restore_seconds: f64,
     /// How long dumping the scratch and comparing took.
     pub prove_seconds: f64,
+    /// The recovery-time objective, in seconds.
+    pub objective_seconds: Option<u64>,
     /// How long each step took.
-    pub phases: Vec<(String, f64)>,
+    #[serde(serialize_with = "pairs")]
+    pub phases: Phases,
     /// Why it failed or could not run.
     pub reason: Option<String>,
     /// What a restore changes by its nature; each in words.
@@ -380,4 +391,8 @@ pub struct DrillOutcome {
     /// Why it failed or could not run: decides the exit code.
     #[serde(skip)]
     pub failure: Option<Error>,
+}
+
+fn pairs<S: Serializer>(phases: &Phases, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(phases.iter())
 }

@@ -235,7 +235,7 @@ mod tests {
     fn ctrl_z_is_escaped_in_rows_alone_wherever_pieces_end() {
         let text = b"a\x1ab\nrow \x1a1\t\x1a\n\\.\nc\x1a";
         for length in 1..=text.len() {
-            let mut cut = Cut::new(vec![0..1], Vec::new(), vec![4..12]);
+            let mut cut = Cut::new(0, vec![0..1], Vec::new(), vec![4..12]);
             let mut out = Vec::new();
             for piece in text.chunks(length) {
                 cut.write(piece, &mut out).unwrap();
@@ -266,10 +266,10 @@ mod tests {
                 }
             }
             let mut cut = match &instead {
-                None => Cut::new(ranges, Vec::new(), Vec::new()),
+                None => Cut::new(0, ranges, Vec::new(), Vec::new()),
                 Some(text) => {
                     let replaced = ranges.into_iter().map(|range| (range, text.clone().into_bytes()));
-                    Cut::new(Vec::new(), replaced.collect(), Vec::new())
+                    Cut::new(0, Vec::new(), replaced.collect(), Vec::new())
                 }
             };
             let mut out = Vec::new();

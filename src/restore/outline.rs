@@ -6,7 +6,7 @@
 use crate::archive::SqlReader;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::script::{Entries, Entry, Omit, Scan, Scanner, Section, TableData};
+use crate::script::{ColumnOrder, Entries, Entry, Omit, Scan, Scanner, Section, TableData};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,7 +114,7 @@ pub async fn outline(reader: &SqlReader, entries: &Entries, omit: Omit, cancel: 
     let ranges = std::iter::once(head).chain(wanted.iter().map(|(_, range)| range.clone()));
     check_order(ranges.clone(), reader)?;
     let collector = Collector { wanted: ranges.collect(), texts: Vec::with_capacity(wanted.len() + 1), at: 0 };
-    let reading = Arc::new(Mutex::new(Reading { scanner: Scanner::new(Default::default(), omit), collector }));
+    let reading = Arc::new(Mutex::new(Reading { scanner: Scanner::new(ColumnOrder::new(), omit), collector }));
     let mut at = 0;
     let large = entries.iter().filter_map(|entry| entry.table).filter(|table| table.end - table.start >= PASSED_OVER);
     for table in large {

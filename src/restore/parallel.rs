@@ -8,7 +8,7 @@ use super::session::{Located, Piece, Session, Stretch};
 use crate::cancel::{Cancel, Cause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Client;
-use crate::script::{Entries, Entry, Lexer, Section, Step};
+use crate::script::{Entries, Entry, Lexer, Section, Step, TableData};
 use futures_util::future::join_all;
 use serde::Deserialize;
 use std::ops::Range;
@@ -263,7 +263,7 @@ impl Loading<'_> {
             }
             Work::Rows { file, entry, copy, range, whole } => {
                 let Some(file) = self.files.get(*file) else { return Ok(()) };
-                file.reader.progress.set_table(&entry.table.as_ref().map(|table| table.name()).unwrap_or_default());
+                file.reader.progress.set_table(&entry.table.as_ref().map(TableData::name).unwrap_or_default());
                 let stretch = Self::stretch(session, file, range.clone(), true);
                 let (before, after) = match frozen(copy).filter(|_| *whole) {
                     // Rows of a table that was made empty by the same transaction need no log where the server keeps
@@ -272,7 +272,7 @@ impl Loading<'_> {
                     None => (copy.clone(), "\\.\n"),
                 };
                 let pieces = vec![Piece::Text(before), stretch, Piece::Text(after.into())];
-                session.stream(pieces, entry, cancel).await
+                session.stream(pieces, &**entry, cancel).await
             }
         }
     }

@@ -65,7 +65,7 @@ pub(super) struct Session {
     lines: u64,
     /// The tablespace and access method that new objects get, as they were last set.
     pub(super) storage: (String, String),
-    _stop: Stop,
+    stop: Stop,
 }
 
 /// Cancels when it is dropped: psql must not outlive its session.
@@ -112,7 +112,7 @@ impl Session {
             marker,
             lines: 0,
             storage: (String::new(), String::new()),
-            _stop: Stop(stop),
+            stop: Stop(stop),
         };
         let mut text = SESSION.as_bytes().to_vec();
         // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
@@ -212,7 +212,7 @@ impl Session {
         if let Err(error) = &sent
             && error.kind() != ErrorKind::Unavailable
         {
-            self._stop.0.cancel(crate::cancel::Cause::Terminate);
+            self.stop.0.cancel(crate::cancel::Cause::Terminate);
             let _ = ended.await;
             return sent;
         }

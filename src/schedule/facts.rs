@@ -2,13 +2,13 @@
 
 use super::due::SKEW;
 use crate::catalogue::{DrillResult, VerifyResult};
-use crate::config::Databases;
-use crate::ops::Backup;
+use crate::config::{Databases, DrillLevel, DrilledBackup};
+use crate::ops::{Backup, Standing, choose};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The newest drill with a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drilled {
     /// When it began.
     pub started_at: DateTime<Utc>,
@@ -16,6 +16,10 @@ pub struct Drilled {
     pub finished_at: DateTime<Utc>,
     /// How.
     pub result: DrillResult,
+    /// How much it restored and compared.
+    pub level: DrillLevel,
+    /// Why, unless it passed.
+    pub reason: Option<String>,
 }
 
 impl Drilled {
@@ -54,6 +58,17 @@ impl Taken {
     }
 }
 
+impl Taken {
+    fn standing(&self) -> Standing {
+        let judged = self.drilled.as_ref().filter(|drill| drill.is_answer());
+        Standing {
+            started_at: self.started_at,
+            damaged: self.damaged,
+            drilled_at: judged.map(|drill| drill.started_at),
+        }
+    }
+}
+
 impl From<&Backup> for Taken {
     fn from(backup: &Backup) -> Self {
         let manifest = &backup.manifest;
@@ -61,6 +76,8 @@ impl From<&Backup> for Taken {
             started_at: receipt.started_at,
             finished_at: receipt.finished_at,
             result: receipt.result,
+            level: receipt.level,
+            reason: receipt.reason.clone(),
         });
         Self {
             id: manifest.id.to_string(),
@@ -133,6 +150,7 @@ impl Facts {
         let judged = |taken: &Taken| {
             taken
                 .drilled
+                .as_ref()
                 .is_some_and(|drill| drill.is_answer() && slot <= drill.started_at && drill.started_at <= now + SKEW)
         };
         let drilled: BTreeSet<&str> =
@@ -140,10 +158,23 @@ impl Facts {
         self.newest(databases).into_iter().filter(|taken| !drilled.contains(taken.database.as_str())).collect()
     }
 
+    /// The backup of `database` that a drill takes: the newest good one or, by the random number `draw`, an older one; with
+    /// `copy` only of those that this destination holds.
+    pub fn to_drill(&self, database: &str, which: DrilledBackup, copy: Option<&str>, draw: u64) -> Option<&Taken> {
+        let held = |taken: &&Taken| copy.is_none_or(|copy| taken.places.iter().any(|place| place == copy));
+        let all: Vec<&Taken> = self.taken.iter().filter(|taken| taken.database == database).filter(held).collect();
+        match which {
+            DrilledBackup::Newest => all.iter().rfind(|taken| !taken.damaged).or(all.last()).copied(),
+            DrilledBackup::Random => choose(&all, |taken| taken.standing(), draw).copied(),
+        }
+    }
+
     /// The newest drill that judged a backup of `database`.
-    pub fn last_drill(&self, database: &str) -> Option<Drilled> {
+    pub fn last_drill(&self, database: &str) -> Option<&Drilled> {
         let of = self.taken.iter().filter(|taken| taken.database == database);
-        of.filter_map(|taken| taken.drilled).filter(Drilled::is_answer).max_by_key(|drill| drill.started_at)
+        of.filter_map(|taken| taken.drilled.as_ref())
+            .filter(|drill| drill.is_answer())
+            .max_by_key(|drill| drill.started_at)
     }
 }
 
@@ -169,7 +200,9 @@ pub(super) mod tests {
     }
 
     pub(in crate::schedule) fn drilled(mut taken: Taken, started_at: &str, result: DrillResult) -> Taken {
-        taken.drilled = Some(Drilled { started_at: at(started_at), finished_at: at(started_at), result });
+        let (started_at, reason) = (at(started_at), Some("an index is missing".to_owned()));
+        let level = DrillLevel::Prove;
+        taken.drilled = Some(Drilled { started_at, finished_at: started_at, result, level, reason });
         taken
     }
 
@@ -215,5 +248,24 @@ pub(super) mod tests {
         let damaged = Taken { damaged: true, ..taken("shop", "2026-11-22T02:00:00Z", None) };
         assert_eq!(undrilled(vec![day(21, DrillResult::CouldNotRun), damaged.clone()]).as_deref(), Some(newest));
         assert_eq!(undrilled(vec![damaged]).as_deref(), Some("shop-2026-11-22T02:00:00Z"));
+    }
+
+    #[test]
+    fn a_drill_takes_the_newest_good_one_or_an_older_one_that_the_copy_holds() {
+        let day = |day: u32| taken("shop", &format!("2026-11-{day}T02:00:00Z"), None);
+        let cloud = |taken: Taken| Taken { places: vec!["office".to_owned(), "cloud".to_owned()], ..taken };
+        let judged = drilled(cloud(day(17)), NOW, DrillResult::Passed);
+        let all = vec![judged, cloud(day(18)), cloud(day(19)), day(20), Taken { damaged: true, ..day(21) }];
+        let facts = Facts { taken: all, complete: true };
+        let days = |which, copy| {
+            let of =
+                |draw| facts.to_drill("shop", which, copy, draw).map(|taken| taken.started_at.format("%d").to_string());
+            (0..5).filter_map(of).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(days(DrilledBackup::Newest, None), ["20"]);
+        assert_eq!(days(DrilledBackup::Newest, Some("cloud")), ["19"]);
+        assert_eq!(days(DrilledBackup::Random, None), ["18", "19"]);
+        assert_eq!(days(DrilledBackup::Random, Some("cloud")), ["18"]);
+        assert!(days(DrilledBackup::Random, Some("attic")).is_empty());
     }
 }

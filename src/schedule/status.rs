@@ -5,7 +5,7 @@ use super::due::{LONGEST_GRACE, SKEW, Timetable, Track, What};
 use super::facts::{Drilled, Facts, Taken};
 use super::record::Record;
 use crate::catalogue::DrillResult;
-use crate::config::{Config, Databases, DestinationRef, JobConfig, Require};
+use crate::config::{Config, Databases, DestinationRef, DrillLevel, JobConfig, Require};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ops::{Catalog, Context};
@@ -52,6 +52,10 @@ pub struct DatabaseStatus {
     pub last_drill: Option<DateTime<Utc>>,
     /// How: `passed` or `failed`.
     pub last_drill_result: Option<&'static str>,
+    /// How much it restored and compared.
+    pub last_drill_level: Option<DrillLevel>,
+    /// Why, unless it passed.
+    pub last_drill_reason: Option<String>,
     /// The newest backup of all is known to be damaged.
     pub newest_is_damaged: bool,
 }
@@ -242,7 +246,9 @@ pub fn judge(
     let mut told = Vec::new();
     for one in &status.databases {
         if one.last_drill_result == Some("failed") {
-            told.push((ProblemKind::DrillFailed, format!("the newest drill of database {} failed", one.database)));
+            let why = one.last_drill_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let message = format!("the newest drill of database {} failed{why}", one.database);
+            told.push((ProblemKind::DrillFailed, message));
         }
         if one.newest_is_damaged {
             told.push((
@@ -277,7 +283,8 @@ impl Facts {
 
     /// When the newest drill that passed ended.
     fn last_passed(&self, database: &str) -> Option<DateTime<Utc>> {
-        let of = self.taken.iter().filter(|taken| taken.database == database).filter_map(|taken| taken.drilled);
+        let of =
+            self.taken.iter().filter(|taken| taken.database == database).filter_map(|taken| taken.drilled.as_ref());
         of.filter(|drill| drill.result == DrillResult::Passed).map(|drill| drill.finished_at).max()
     }
 }
@@ -290,7 +297,7 @@ fn unfinished(databases: &Databases, track: &Track, slot: DateTime<Utc>) -> bool
 fn database(facts: &Facts, name: &str, now: DateTime<Utc>) -> DatabaseStatus {
     let of_it = || facts.taken.iter().filter(|taken| taken.database == name);
     let good: Option<&Taken> = of_it().rfind(|taken| !taken.damaged);
-    let drilled: Option<Drilled> = facts.last_drill(name);
+    let drilled: Option<&Drilled> = facts.last_drill(name);
     DatabaseStatus {
         database: name.to_owned(),
         backup: good.map(|taken| taken.id.clone()),
@@ -303,6 +310,8 @@ fn database(facts: &Facts, name: &str, now: DateTime<Utc>) -> DatabaseStatus {
             DrillResult::Passed => "passed",
             DrillResult::Failed | DrillResult::CouldNotRun => "failed",
         }),
+        last_drill_level: drilled.map(|drill| drill.level),
+        last_drill_reason: drilled.and_then(|drill| drill.reason.clone()),
         newest_is_damaged: of_it().next_back().is_some_and(|taken| taken.damaged),
     }
 }
@@ -387,7 +396,7 @@ fn failures(record: &Record, facts: Option<&Facts>) -> Vec<Failure> {
         facts.is_some_and(|facts| {
             facts.taken.iter().any(|taken| match what {
                 What::Backup => taken.started_at >= at,
-                What::Drill => taken.drilled.is_some_and(|drill| drill.is_answer() && drill.started_at >= at),
+                What::Drill => taken.drilled.as_ref().is_some_and(|drill| drill.is_answer() && drill.started_at >= at),
             })
         })
     };

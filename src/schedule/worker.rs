@@ -7,6 +7,7 @@ use crate::cancel::Cancel;
 use crate::clock::Clock;
 use crate::config::{Config, Databases, DestinationRef, JobConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::random_number;
 use crate::ops::{self, BackupRequest, BackupStatus, Catalog, Context, CopyStatus, DrillRequest};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -104,7 +105,15 @@ impl Worker {
         ops::sweep_scratch(&ctx);
         let mut first = None;
         let mut drilled = Vec::new();
-        for taken in facts.undrilled(&job.databases, slot, ctx.clock.now()) {
+        for due in facts.undrilled(&job.databases, slot, ctx.clock.now()) {
+            let copy = request.copy.as_deref();
+            let Some(taken) = facts.to_drill(&due.database, request.backup, copy, random_number()?) else {
+                let place = copy.unwrap_or("any destination");
+                let message =
+                    format!("no backup of database {} is in {place}, whose copy should be drilled", due.database);
+                first = first.or(Some(Error::new(ErrorKind::CouldNotRun, message)));
+                continue;
+            };
             let same = |backup: &&ops::Backup| {
                 backup.manifest.id.as_str() == taken.id && backup.manifest.database == taken.database
             };

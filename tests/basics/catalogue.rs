@@ -6,9 +6,10 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use pgkeep::catalogue::{
-    CheckOutcome, CompletedBackup, Draft, DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, Selector,
+    CheckOutcome, CompletedBackup, Draft, DrillReceipt, DrillResult, Entry, Manifest, Phases, RECEIPT_FORMAT, Selector,
     VerifyReceipt, VerifyResult, consolidate, list, remove, select, write_drill_receipt, write_verify_receipt,
 };
+use pgkeep::config::DrillLevel;
 use pgkeep::destination::{Destination, Effect, Fault, Faulty, Key, Memory, Operation};
 use pgkeep::error::{ErrorKind, Result};
 use pgkeep::id::BackupId;
@@ -92,6 +93,9 @@ fn drill(backup: &BackupId, started_at: DateTime<Utc>, result: DrillResult) -> D
         finished_at: started_at,
         result,
         reason: None,
+        destination: Some("office".to_owned()),
+        level: DrillLevel::Prove,
+        not_compared: Vec::new(),
         objects_compared: 3,
         tables_compared: 1,
         rows_compared: 2,
@@ -103,7 +107,9 @@ fn drill(backup: &BackupId, started_at: DateTime<Utc>, result: DrillResult) -> D
             expected: Some("t".to_owned()),
             found: Some("t".to_owned()),
         }],
-        phases: Vec::new(),
+        phases: Phases::default(),
+        restore_seconds: 1.5,
+        objective_seconds: None,
         scratch: "ephemeral".to_owned(),
         written_by: "pgkeep 0.1.0".to_owned(),
         host: "office".to_owned(),

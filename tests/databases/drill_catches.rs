@@ -45,7 +45,7 @@ fn shop() -> &'static Stored {
 }
 
 /// Programs whose pg_dump does `damage` to a scratch database before it dumps it.
-fn damaging(damage: &str) -> TempDir {
+pub(crate) fn damaging(damage: &str) -> TempDir {
     let script = format!(
         r#"case "$PGDATABASE" in drill | pgkeep_scratch_*)
                "${{REAL%pg_dump}}psql" -X -q -v ON_ERROR_STOP=1 <<'SQL' >&2 || exit 97

@@ -8,6 +8,7 @@ mod copies;
 mod doctor;
 mod drill_catches;
 mod drill_could_not_run;
+mod drill_levels;
 mod elsewhere;
 mod faults_at_rest;
 mod faults_dump;

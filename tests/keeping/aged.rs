@@ -90,14 +90,12 @@ pub(crate) fn older(dir: &Path, days: i64, change: impl FnOnce(&mut Value)) -> P
     let started: DateTime<Utc> = manifest["started_at"].as_str().unwrap().parse().unwrap();
     let then = started - TimeDelta::days(days);
     let id = format!("{}{}", then.format("%Y%m%dT%H%M%SZ"), &name(dir)[16..]);
-    let (stamp, old_stamp) = (then.format("%Y%m%d_%H%M%S").to_string(), started.format("%Y%m%d_%H%M%S").to_string());
     let to = dir.parent().unwrap().join(&id);
     std::fs::create_dir(&to).unwrap();
-    for file in manifest["files"].as_array_mut().unwrap() {
-        let from = file["name"].as_str().unwrap().to_owned();
-        let new = from.replace(&old_stamp, &stamp);
-        std::fs::copy(dir.join(&from), to.join(&new)).unwrap();
-        file["name"] = json!(new);
+    // Under their old names, which the index tells too: it can be restored as any other.
+    for file in manifest["files"].as_array().unwrap() {
+        let name = file["name"].as_str().unwrap();
+        std::fs::copy(dir.join(name), to.join(name)).unwrap();
     }
     manifest["id"] = json!(id);
     manifest["started_at"] = json!(then);

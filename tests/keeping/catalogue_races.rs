@@ -5,9 +5,10 @@ use crate::support::{Numbers, SMALL_DATA, small_manifest};
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use pgkeep::catalogue::{
-    DrillReceipt, DrillResult, Entry, Manifest, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, consolidate, list,
+    DrillReceipt, DrillResult, Entry, Manifest, Phases, RECEIPT_FORMAT, VerifyReceipt, VerifyResult, consolidate, list,
     read_one, remove, write_drill_receipt, write_verify_receipt,
 };
+use pgkeep::config::DrillLevel;
 use pgkeep::destination::{Children, Claim, Destination, Key, Memory, Object, Stored, Swept, Upload};
 use pgkeep::error::Result;
 use std::collections::BTreeMap;
@@ -166,13 +167,18 @@ fn drill(manifest: &Manifest, at: chrono::DateTime<Utc>) -> DrillReceipt {
         finished_at: at,
         result: DrillResult::Passed,
         reason: None,
+        destination: Some("office".to_owned()),
+        level: DrillLevel::Prove,
+        not_compared: Vec::new(),
         objects_compared: 3,
         tables_compared: 1,
         rows_compared: 2,
         differences: Vec::new(),
         differences_left_out: 0,
         checks: Vec::new(),
-        phases: Vec::new(),
+        phases: Phases::default(),
+        restore_seconds: 1.5,
+        objective_seconds: None,
         scratch: "ephemeral".to_owned(),
         written_by: "pgkeep 0.1.0".to_owned(),
         host: "office".to_owned(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgkeep::cancel::{Cancel, Cause};
 use pgkeep::catalogue::DrillResult;
 use pgkeep::clock::Clock;
-use pgkeep::config::{Config, JobConfig};
+use pgkeep::config::{Config, DrillLevel, JobConfig};
 use pgkeep::error::{Error, ErrorKind, Result};
 use pgkeep::schedule::{Crontab, Daemon, Drilled, Facts, Listener, News, Runner, Service, Surroundings, Taken, What};
 use std::collections::BTreeMap;
@@ -154,7 +154,13 @@ impl Pretender {
             }),
             What::Drill => {
                 let newest = taken.last_mut().expect("something to drill");
-                newest.drilled = Some(Drilled { started_at: from, finished_at: now, result: DrillResult::Passed });
+                newest.drilled = Some(Drilled {
+                    started_at: from,
+                    finished_at: now,
+                    result: DrillResult::Passed,
+                    level: DrillLevel::Prove,
+                    reason: None,
+                });
             }
         }
         world.runs[at_work.2].done = true;

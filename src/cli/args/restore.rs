@@ -2,9 +2,11 @@
 
 use super::backup::BACKUP_HELP;
 use super::{At, Url, secret};
+use crate::config::{self, DrillLevel};
 use crate::script::EntryPattern;
 use crate::secret::Secret;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,8 +101,11 @@ pub(in crate::cli) struct RestoreArgs {
 
 /// `pgkeep drill`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Levels: restore restores everything and counts the rows of each table; sample restores all definitions and the rows of some
+tables, the smallest among them, and compares these; prove restores and compares everything.")]
 pub(in crate::cli) struct DrillArgs {
-    /// A job, for its newest backup; or an id, the beginning of one, latest, JOB/latest, or JOB@2026-11-20 [default: the
+    /// A job, for its newest backup, or the one that its drill.backup means; or an id, the beginning of one, latest, JOB/latest, or JOB@2026-11-20 [default: the
     /// newest backup of every job]
     #[arg(value_name = "JOB|BACKUP")]
     pub(in crate::cli) backup: Option<String>,
@@ -108,6 +113,15 @@ pub(in crate::cli) struct DrillArgs {
     /// ephemeral]
     #[arg(long, value_name = "ephemeral|URL", value_parser = secret)]
     pub(in crate::cli) scratch: Option<Secret>,
+    /// A random older backup of the job, those first that were never drilled
+    #[arg(long)]
+    pub(in crate::cli) random: bool,
+    /// How much is restored and compared: restore, sample or prove [default: the job's, or prove]
+    #[arg(long, value_name = "LEVEL", value_parser = level())]
+    pub(in crate::cli) level: Option<DrillLevel>,
+    /// How many bytes of SQL a sample restores of the tables' rows, such as 64MiB [default: the job's, or 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = config::size)]
+    pub(in crate::cli) sample_size: Option<u64>,
     /// Leave the restored database behind, to look at it
     #[arg(long)]
     pub(in crate::cli) keep_scratch: bool,
@@ -124,4 +138,9 @@ pub(in crate::cli) struct DemoArgs {
     /// Where to work [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) dir: Option<PathBuf>,
+}
+
+/// Reads the words for levels, and shows them where help is asked for.
+fn level() -> impl TypedValueParser<Value = DrillLevel> {
+    PossibleValuesParser::new(DrillLevel::ALL.map(DrillLevel::name)).try_map(|text| text.parse::<DrillLevel>())
 }

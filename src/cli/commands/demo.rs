@@ -109,8 +109,7 @@ impl Show<'_> {
         self.command(&format!("backup verify latest --at {shown}"))?;
         self.verify(backup, VerifyStatus::Intact).await?;
         self.command(&format!("drill latest --at {shown}"))?;
-        let request =
-            DrillRequest { server: None, keep_scratch: false, checks: Vec::new(), max_duration: None, bin_dir: None };
+        let request = DrillRequest::for_job(None, Some(None))?;
         let mut drilled = ops::drill(ctx, backup, &request).await?;
         self.session.display.pause();
         output.text(&tables::drilled(&drilled))?;

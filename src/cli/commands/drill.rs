@@ -3,7 +3,9 @@
 use super::{Session, nothing, problem_text};
 use crate::cli::args::DrillArgs;
 use crate::cli::{exit, places, tables, voice};
+use crate::config::{DrillLevel, DrilledBackup};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::random_number;
 use crate::ops::{self, Backup, Catalog, DrillOutcome, DrillRequest};
 use crate::postgres::Connection;
 use crate::secret::Secret;
@@ -13,9 +15,12 @@ use std::collections::BTreeMap;
 /// The exit code of a drill that could not run.
 const COULD_NOT_RUN: u8 = 5;
 
-/// Drills one backup, the newest of one job, or the newest of every job.
+/// Drills one backup, the newest or a random one of one job, or one of every job.
 pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8> {
     let mut found = Found::default();
+    if args.sample_size.is_some() && args.level.is_some_and(|level| level != DrillLevel::Sample) {
+        return Err(Error::new(ErrorKind::Usage, "--sample-size means something with --level sample only"));
+    }
     let given = args.scratch.as_ref().map(server).transpose()?;
     let catalogs = read(args, &mut found, session).await?;
     for catalog in &catalogs {
@@ -26,15 +31,11 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
     let mut backups: Vec<Backup> = Vec::new();
     for catalog in &catalogs {
         match &args.backup {
-            None => backups.extend(newest(catalog, None, session).await),
-            Some(name) => {
-                let of_job = newest(catalog, Some(name), session).await;
-                if of_job.is_empty() {
-                    backups.push(one(catalog, name, session).await?);
-                } else {
-                    backups.extend(of_job);
-                }
+            None => backups.extend(of_jobs(catalog, None, args, &mut found, session).await?),
+            Some(name) if catalog.backups().iter().any(|backup| backup.manifest.job == *name) => {
+                backups.extend(of_jobs(catalog, Some(name), args, &mut found, session).await?);
             }
+            Some(name) => backups.push(one(catalog, name, args, session).await?),
         }
     }
     if backups.is_empty() && found.errors.is_empty() {
@@ -49,7 +50,7 @@ pub(super) async fn drill(args: &DrillArgs, session: &Session<'_>) -> Result<u8>
             break;
         }
         let job = &backup.manifest.job;
-        match one_drill(backup, given.as_ref(), args.keep_scratch, session).await {
+        match one_drill(backup, given.as_ref(), args, session).await {
             Ok(outcome) => {
                 show(&outcome, session)?;
                 found.outcomes.push(outcome);
@@ -89,29 +90,64 @@ async fn read(args: &DrillArgs, found: &mut Found, session: &Session<'_>) -> Res
     Ok(catalogs)
 }
 
-/// The newest backup of every job and database in `catalog`, or of those of one job.
-async fn newest(catalog: &Catalog, job: Option<&str>, session: &Session<'_>) -> Vec<Backup> {
-    let mut newest: BTreeMap<(&str, &str), Backup> = BTreeMap::new();
-    // They come oldest first, and of each database the first that is there is wanted.
-    for backup in catalog.backups().iter().rev().filter(|backup| job.is_none_or(|job| backup.manifest.job == job)) {
+/// Of every job and database in `catalog`, or of those of one job, the backup that is to be drilled: the newest, or a random
+/// older one, where the job wants a certain destination's copy among those that it holds.
+async fn of_jobs(
+    catalog: &Catalog,
+    job: Option<&str>,
+    args: &DrillArgs,
+    found: &mut Found,
+    session: &Session<'_>,
+) -> Result<Vec<Backup>> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Backup>> = BTreeMap::new();
+    for backup in catalog.backups().iter().filter(|backup| job.is_none_or(|job| backup.manifest.job == job)) {
         let of = (backup.manifest.job.as_str(), backup.manifest.database.as_str());
-        if newest.contains_key(&of) {
-            continue;
+        groups.entry(of).or_default().push(backup);
+    }
+    let mut chosen = Vec::new();
+    for ((job, database), mut group) in groups {
+        let config = session.ctx.config.jobs.get(job).and_then(|job| job.drill.as_ref());
+        if let Some(copy) = config.and_then(|drill| drill.copy.as_ref()).filter(|_| args.at.at.is_empty()) {
+            group.retain(|backup| backup.copies.iter().any(|place| place.name() == copy.as_str()));
+            if group.is_empty() {
+                let none =
+                    nothing(&format!("no backup of {job}/{database} is in {copy}, whose copy should be drilled"));
+                found.fail(job, none, session);
+                continue;
+            }
         }
+        let random = args.random || config.is_some_and(|drill| drill.backup == DrilledBackup::Random);
+        chosen.extend(fresh(group, random, session).await?);
+    }
+    Ok(chosen)
+}
+
+/// The newest of `group`, which is in their order, or a random older one: the first choice that is still there.
+async fn fresh(mut group: Vec<&Backup>, random: bool, session: &Session<'_>) -> Result<Option<Backup>> {
+    loop {
+        let choice = if random {
+            ops::choose(&group, |backup| backup.standing(), random_number()?).copied()
+        } else {
+            group.last().copied()
+        };
+        let Some(backup) = choice else { return Ok(None) };
         match backup.fresh(session.ctx).await {
-            Ok(Some(backup)) => drop(newest.insert(of, backup)),
-            Ok(None) => {}
+            Ok(Some(backup)) => return Ok(Some(backup)),
+            Ok(None) => group.retain(|other| !std::ptr::eq(*other, backup)),
             // It was warned of, and this drill will say for itself what it could not read.
-            Err(_) => drop(newest.insert(of, backup.clone())),
+            Err(_) => return Ok(Some(backup.clone())),
         }
     }
-    newest.into_values().collect()
 }
 
 /// The backup that `name` means, which is not the name of a job that has backups.
-async fn one(catalog: &Catalog, name: &str, session: &Session<'_>) -> Result<Backup> {
+async fn one(catalog: &Catalog, name: &str, args: &DrillArgs, session: &Session<'_>) -> Result<Backup> {
     if session.ctx.config.jobs.contains_key(name) {
         return Err(nothing(&format!("job {name:?} has no backup to drill")));
+    }
+    if args.random {
+        let message = format!("--random chooses among the backups of a job, and {name:?} is no job that has any");
+        return Err(Error::new(ErrorKind::Usage, message).hint("name a job, or leave the name out for every job"));
     }
     catalog.find(session.ctx, name).await
 }
@@ -129,11 +165,17 @@ fn server(scratch: &Secret) -> Result<Option<Connection>> {
 async fn one_drill(
     backup: &Backup,
     given: Option<&Option<Connection>>,
-    keep_scratch: bool,
+    args: &DrillArgs,
     session: &Session<'_>,
 ) -> Result<DrillOutcome> {
     let job = session.ctx.config.jobs.get(&backup.manifest.job);
-    let request = DrillRequest { keep_scratch, ..DrillRequest::for_job(job, given.cloned())? };
+    let mut request = DrillRequest { keep_scratch: args.keep_scratch, ..DrillRequest::for_job(job, given.cloned())? };
+    request.level = args.level.unwrap_or(request.level);
+    request.sample_size = args.sample_size.unwrap_or(request.sample_size);
+    if !args.at.at.is_empty() {
+        // Where to look was said by hand.
+        request.copy = None;
+    }
     ops::drill(session.ctx, backup, &request).await
 }
 

@@ -70,6 +70,7 @@ pub(super) async fn show(args: &ShowArgs, session: &Session<'_>) -> Result<u8> {
         "verify_result": listed.verify_result,
         "drilled_at": listed.drilled_at,
         "drill_result": listed.drill_result,
+        "drill_level": listed.drill_level,
         "pinned": listed.pinned,
         "keep_until": listed.keep_until,
         "tables": tables,

@@ -11,6 +11,7 @@ mod drill;
 mod guard;
 mod keep;
 mod look;
+mod report;
 mod restore;
 mod run;
 mod service;
@@ -59,6 +60,7 @@ pub(super) async fn run(command: &Command, session: &Session<'_>) -> Result<u8> 
         Command::Drill(args) => drill::drill(args, session).await,
         Command::Run(args) => run::run(args, session).await,
         Command::Status(args) => status::status(args, session).await,
+        Command::Report(args) => report::report(args, session).await,
         Command::Doctor(args) => doctor::doctor(args, session).await,
         Command::Demo(args) => demo::demo(args, session).await,
         Command::Auth(AuthCommand::Gdrive(args)) => auth::gdrive(args, session).await,

@@ -4,6 +4,7 @@ use super::{line, table};
 use crate::catalogue::{FileKind, Globals};
 use crate::cli::commands::TableSize;
 use crate::cli::words::{self, counted, printable};
+use crate::config::DrillLevel;
 use crate::ops::{AdoptOutcome, Backup, BackupOutcome, BackupStatus, CopyOutcome, CopyStatus, ListedBackup};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -135,7 +136,11 @@ pub(super) fn verified(backup: &ListedBackup, now: DateTime<Utc>) -> String {
 
 pub(super) fn drilled(backup: &ListedBackup, now: DateTime<Utc>) -> String {
     match (&backup.drilled_at, backup.drill_result.as_deref()) {
-        (Some(at), Some("passed")) => format!("passed {}", words::age(*at, now)),
+        (Some(at), Some("passed")) => {
+            let level = backup.drill_level.filter(|level| *level != DrillLevel::Prove);
+            let level = level.map(|level| format!(" ({level})")).unwrap_or_default();
+            format!("passed{level} {}", words::age(*at, now))
+        }
         (Some(at), Some("failed")) => format!("FAILED {}", words::age(*at, now)),
         (Some(at), Some("could_not_run") | None) => format!("could not run {}", words::age(*at, now)),
         (Some(at), Some(result)) => format!("{result} {}", words::age(*at, now)),

@@ -3,6 +3,7 @@
 use super::backups::name;
 use super::{differences, line, table};
 use crate::cli::words::{counted, printable, seconds};
+use crate::config::DrillLevel;
 use crate::ops::{DrillOutcome, Proof, RestoreOutcome, SwapBackOutcome, VerifyOutcome, VerifyStatus};
 use crate::process::shell_word;
 
@@ -97,14 +98,25 @@ pub(in crate::cli) fn drilled(outcome: &DrillOutcome) -> String {
         counted(outcome.tables_compared, "table", "tables"),
         counted(outcome.rows_compared, "row", "rows"),
     ];
+    if outcome.level != DrillLevel::Prove {
+        let level = match outcome.level {
+            DrillLevel::Restore => "restore: all was restored, and rows counted",
+            DrillLevel::Sample => "sample: the rows of some tables were restored and compared",
+            DrillLevel::Prove => "prove",
+        };
+        text.push_str(&line("level", level));
+    }
     text.push_str(&line("compared", &compared.join(", ")));
+    for left_out in &outcome.not_compared {
+        text.push_str(&line("left out", left_out));
+    }
     if outcome.restore_seconds > 0.0 {
         let (restored, proved) = (seconds(outcome.restore_seconds), seconds(outcome.prove_seconds));
         text.push_str(&line("time", &format!("restored in {restored}, proved in {proved}")));
     }
     if !outcome.phases.is_empty() {
         let phases: Vec<String> =
-            outcome.phases.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
+            outcome.phases.iter().map(|(name, took)| format!("{name} {}", seconds(took))).collect();
         text.push_str(&line("phases", &phases.join(", ")));
     }
     for check in &outcome.checks {
@@ -132,13 +144,15 @@ pub(in crate::cli) fn drilled(outcome: &DrillOutcome) -> String {
 mod tests {
     use super::*;
     use crate::cli::samples;
+    use crate::event::Phase;
     use crate::proof::Difference;
 
     #[test]
     fn a_drill_says_its_result_first_and_what_was_compared() {
         let mut drill = samples::drill("failed", None);
         drill.reason = Some("1 difference".into());
-        drill.phases = vec![("load".into(), 10.0), ("prove".into(), 0.5)];
+        drill.phases.add(Phase::Load, 10.0);
+        drill.phases.add(Phase::Prove, 0.5);
         drill.differences.push(Difference {
             kind: "rows".into(),
             name: "public.orders".into(),
@@ -154,6 +168,21 @@ mod tests {
                phases:     load 10.0 s, prove 500 ms\n  \
                kind  name           expected  found\n  \
                rows  public.orders  3         2\n"
+        );
+    }
+
+    #[test]
+    fn a_drill_of_less_than_everything_says_so() {
+        let mut drill = samples::drill("passed", None);
+        drill.level = DrillLevel::Restore;
+        drill.not_compared.push("no values".into());
+        assert_eq!(
+            drilled(&drill),
+            "shop: drill passed, backup 20261122T020000Z-7f3a from office\n  \
+               level:      restore: all was restored, and rows counted\n  \
+               compared:   40 objects, 12 tables, 3.2 M rows\n  \
+               left out:   no values\n  \
+               time:       restored in 10.0 s, proved in 500 ms\n"
         );
     }
 

@@ -2,6 +2,7 @@
 
 use super::line;
 use crate::cli::words::{age, moment, printable};
+use crate::config::DrillLevel;
 use crate::schedule::{JobStatus, StatusOutcome};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -46,7 +47,11 @@ fn one(job: &JobStatus, now: DateTime<Utc>, zone: Tz) -> String {
         };
         text.push_str(&line("backup", &format!("{of}{backup}")));
         let drill = match (one.last_drill, one.last_drill_result) {
-            (Some(at), Some(result)) => format!("{result} {}", moment(at, now, zone)),
+            (Some(at), Some(result)) => {
+                let level = one.last_drill_level.filter(|level| *level != DrillLevel::Prove);
+                let level = level.map(|level| format!(" (level {level})")).unwrap_or_default();
+                format!("{result}{level} {}", moment(at, now, zone))
+            }
             _ => "never".to_owned(),
         };
         text.push_str(&line("drill", &format!("{of}{drill}")));

@@ -106,12 +106,7 @@ pub(in crate::ops) async fn load_ready(
 }
 
 /// Loads every data file of a checked copy, in order.
-pub(in crate::ops) async fn load_all(
-    ctx: &Context,
-    client: &Client,
-    manifest: &Manifest,
-    intact: &Intact,
-) -> Result<()> {
+async fn load_all(ctx: &Context, client: &Client, manifest: &Manifest, intact: &Intact) -> Result<()> {
     let progress = ctx.phase(Phase::Load, manifest.sql_bytes);
     let codec: Codec = manifest.codec.parse()?;
     let files = manifest.files_of(FileKind::Data).zip(&intact.contents.files).zip(&intact.scans);

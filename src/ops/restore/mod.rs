@@ -14,7 +14,7 @@ mod roles;
 pub use plan::{RestoreEstimate, RestorePlan, TargetState, databases_there, plan_restore};
 
 pub use exchange::{SwapBackOutcome, SwapBackRequest, swap_back};
-pub(super) use fill::{apply_properties, jobs, load_all};
+pub(super) use fill::{apply_properties, jobs, load_ready};
 
 use super::outcome::RestoreOutcome;
 use super::ready::make_ready;

@@ -2,6 +2,7 @@
 
 use super::{RestoreRequest, Restorer, maintenance};
 use crate::catalogue::{DrillReceipt, DrillResult};
+use crate::config::DrillLevel;
 use crate::error::{Error, Result};
 use crate::event::Phase;
 use crate::id::BackupId;
@@ -193,6 +194,11 @@ fn estimate(known: &[Backup], backup: &Backup, prove: bool) -> Option<RestoreEst
     let of_job = |other: &&Backup| other.manifest.job == backup.manifest.job;
     let drills = known.iter().filter(of_job).filter_map(|other| {
         let drill = other.drilled().filter(|drill| drill.result == DrillResult::Passed)?;
+        // A sample is restored in less time, and a lower level is not proved.
+        let tells = drill.level == DrillLevel::Prove || (drill.level == DrillLevel::Restore && !prove);
+        if !tells {
+            return None;
+        }
         Some((other.manifest.database == backup.manifest.database, drill, other.manifest.sql_bytes))
     });
     let (_, drill, sql_bytes) = drills.max_by_key(|(same, drill, _)| (*same, drill.finished_at))?;
@@ -217,7 +223,7 @@ fn seconds_of(drill: &DrillReceipt, prove: bool) -> f64 {
         let phases = [Phase::Prepare.name(), Phase::Clean.name()];
         phases.contains(&phase) || (!prove && phase == Phase::Prove.name())
     };
-    drill.phases.iter().filter(|one| !left_out(&one.phase)).map(|one| one.seconds).sum()
+    drill.phases.iter().filter(|(phase, _)| !left_out(phase)).map(|(_, seconds)| seconds).sum()
 }
 
 /// What takes `seconds` for so many bytes takes so long for others.
@@ -247,10 +253,16 @@ mod tests {
             differences: Vec::new(),
             differences_left_out: 0,
             checks: Vec::new(),
+            destination: None,
+            level: DrillLevel::Prove,
+            not_compared: Vec::new(),
             phases: phases
                 .iter()
                 .map(|(phase, seconds)| PhaseSeconds { phase: (*phase).into(), seconds: *seconds })
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
+            restore_seconds: 0.0,
+            objective_seconds: None,
             scratch: "ephemeral".into(),
             written_by: "pgkeep".into(),
             host: "here".into(),
