@@ -101,11 +101,18 @@ impl Destination for Proven {
         let mut why: Option<Error> = None;
         for (number, copy) in self.copies.iter().enumerate().skip(self.first.load(Ordering::Relaxed)) {
             let read = copy.read(key, range.clone()).await;
+            let mut gone = false;
             let error = match read.and_then(|bytes| self.check(key, &range, &bytes).map(|()| bytes)) {
                 Ok(bytes) => return Ok(bytes),
                 // Stopping on request is no fault of the copy.
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
                     return Err(error);
+                }
+                // The manifest names it: without it the copy is damaged, as far as it was needed.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    gone = true;
+                    Error::new(ErrorKind::Damaged, format!("{} is missing in {}", key.file_name(), copy.name()))
+                        .hint("try another backup; `pgkeep backup verify --all` tells which are intact")
                 }
                 Err(error) => error,
             };
@@ -113,7 +120,7 @@ impl Destination for Proven {
                 (self.told)(format!("the copy in {} cannot be used: {}", copy.name(), error.one_line()));
             }
             // Where one member is damaged the others may be whole; what cannot be read is not asked again and again.
-            if error.kind() != ErrorKind::Damaged {
+            if gone || error.kind() != ErrorKind::Damaged {
                 self.first.fetch_max((number + 1).min(self.copies.len() - 1), Ordering::Relaxed);
             }
             why = why.or(Some(error));

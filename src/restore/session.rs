@@ -196,17 +196,25 @@ impl Session {
 
     /// Waits until everything sent is done; or finds out why it was not.
     async fn settle(&mut self, sent: Result<()>, first: u64, located: &dyn Located, cancel: &Cancel) -> Result<()> {
+        let Some(mut ended) = self.ended.take() else {
+            return sent.and(Err(stopped_reading()));
+        };
         if sent.is_ok() {
             let marker = format!("\nselect '{}';\n", self.marker);
-            if self.send(marker.as_bytes()).await.is_ok() && self.answers.recv().await.is_some() {
-                return Ok(());
+            if self.send(marker.as_bytes()).await.is_ok() {
+                tokio::select! {
+                    // A psql that was killed may leave a child that answers for it.
+                    biased;
+                    status = &mut ended => return Err(self.failed(status, first, located, cancel)),
+                    answer = self.answers.recv() => if answer.is_some() {
+                        self.ended = Some(ended);
+                        return Ok(());
+                    }
+                }
             }
         }
         // psql reads what is left of its input, and ends.
         drop(self.input.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let Some(ended) = self.ended.take() else {
-            return sent.and(Err(stopped_reading()));
-        };
         // Where the archive was at fault psql waits for more, or was cut off in the middle of rows: what was loaded is
         // given up in any case, and why is the archive's error to tell.
         if let Err(error) = &sent
@@ -216,12 +224,26 @@ impl Session {
             let _ = ended.await;
             return sent;
         }
-        let status = ended
-            .await
-            .map_err(|source| Error::new(ErrorKind::Failed, "waiting for psql panicked").caused_by(source))?;
-        cancel.check()?;
-        let status = status?;
-        Err(explain(&self.client, &status, |line| located.at_line(line.saturating_sub(first))))
+        let status = ended.await;
+        Err(self.failed(status, first, located, cancel))
+    }
+
+    /// Why psql ended.
+    fn failed(
+        &self,
+        status: std::result::Result<Result<Status>, tokio::task::JoinError>,
+        first: u64,
+        located: &dyn Located,
+        cancel: &Cancel,
+    ) -> Error {
+        if let Err(error) = cancel.check() {
+            return error;
+        }
+        match status {
+            Ok(Ok(status)) => explain(&self.client, &status, |line| located.at_line(line.saturating_sub(first))),
+            Ok(Err(error)) => error,
+            Err(source) => Error::new(ErrorKind::Failed, "waiting for psql panicked").caused_by(source),
+        }
     }
 }
 

@@ -101,7 +101,7 @@ fn with_no_room_for_a_cluster() {
 #[test]
 fn with_room_for_a_cluster_but_not_for_the_rows() {
     // Where exactly it fills up the server decides: it may stop in the load, or soon after.
-    full_disk("size=52m", "server");
+    full_disk("size=46m", "server");
 }
 
 #[track_caller]
@@ -163,12 +163,20 @@ fn with_a_scratch_server_that_does_not_answer() {
     could_not_run(drill, &configured.path().join("temp"), "could not run");
 }
 
-/// A psql that does `then` in the middle of the load: when a part of the script has gone through.
+/// A psql that does `then` in the middle of the load: when a part of the script has gone through to the real one, whose
+/// process id is `$real`. What is sent goes through at once, for pgkeep waits for answers, and when the real psql ends, so
+/// does this.
 fn psql_that_in_mid_load(then: &str) -> tempfile::TempDir {
     let script = format!(
         r#"case "$*" in *VERBOSITY*) ;; *) exec "$REAL" "$@" ;; esac
-           me=$$
-           {{ head -c 300000; {then}; cat; }} | "$REAL" "$@""#
+           exec 3<&0
+           fifo=$(mktemp -u) && mkfifo "$fifo"
+           "$REAL" "$@" <"$fifo" & real=$!
+           {{ dd bs=1000 count=300 2>/dev/null; {then}; cat; }} <&3 >"$fifo" & feeder=$!
+           exec 3<&-
+           trap 'kill $real' INT TERM
+           wait $real; code=$?
+           kill $feeder 2>/dev/null; rm "$fifo"; exit $code"#
     );
     crate::support::fake_bin_dir(&crate::support::bin_dir("16"), [("psql", script.as_str())])
 }
@@ -176,14 +184,14 @@ fn psql_that_in_mid_load(then: &str) -> tempfile::TempDir {
 #[test]
 fn with_a_psql_that_is_killed() {
     let configured = configured();
-    let killed = psql_that_in_mid_load("kill -KILL $me");
+    let killed = psql_that_in_mid_load("kill -KILL $real");
     could_not_run(drill(&configured, killed.path()), &configured.path().join("temp"), "loading into");
 }
 
 #[test]
 fn with_a_psql_that_is_killed_while_it_loads_into_a_scratch_server() {
     let (server, configured) = (Postgres::start(MAJOR), configured());
-    let killed = psql_that_in_mid_load("kill -KILL $me");
+    let killed = psql_that_in_mid_load("kill -KILL $real");
     let drill = drill(&configured, killed.path()).args(["--scratch", &server.url("postgres")]);
     could_not_run(drill, &configured.path().join("temp"), "loading into");
     assert_no_scratch_database(&server);
