@@ -57,7 +57,7 @@ fn drill<'a>(args: impl IntoIterator<Item = &'a str>) -> Pgkeep {
 /// Programs whose psql does `damage` to the restored database before pgkeep counts its rows.
 fn damaging_before_the_count(damage: &str) -> TempDir {
     let script = format!(
-        r#"case "$*" in *" -A "*) ;; *) exec "$REAL" "$@" ;; esac
+        r#"case "$*" in *"-f -"*) exec "$REAL" "$@" ;; *" -A "*) ;; *) exec "$REAL" "$@" ;; esac
            input=$(mktemp) && cat >"$input"
            if grep -q 'json_build_array((select count' "$input"; then
                "$REAL" -X -q -v ON_ERROR_STOP=1 <<'SQL' >&2 || exit 97
