@@ -16,9 +16,11 @@ mod foreign;
 #[cfg(test)]
 mod generate;
 mod lexer;
+mod names;
 mod rows;
 mod scanner;
 mod statement;
+mod subject;
 mod target;
 mod words;
 
@@ -26,9 +28,11 @@ pub use digest::Digest;
 pub use entries::{Entries, EntriesIter};
 pub use entry::{Entry, Section, Slice, TableData};
 pub use lexer::{Lexer, Step};
+pub use names::{Named, names, reword};
 pub use rows::Fingerprint;
 pub use scanner::{ColumnOrder, Omit, Scan, Scanner, StorageDefault, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};
+pub use subject::{Subject, subject};
 pub use target::{Made, Relation, made};
 
 /// Text of unknown encoding as a string: UTF-8 where it is UTF-8, otherwise each byte as the character of its number, so
