@@ -65,6 +65,7 @@ pub(super) fn restore() -> RestoreOutcome {
         differences: Vec::new(),
         notes: Vec::new(),
         kept_as: None,
+        parts: None,
     }
 }
 

@@ -170,7 +170,18 @@ pub(super) async fn dump_scanned(
     orders: ColumnOrder,
     progress: &Arc<Progress>,
 ) -> Result<Scan> {
-    let mut running = pg_dump(client, Duration::from_secs(60))?.spawn().await?;
+    dump_part_scanned(ctx, client, Vec::new(), orders, progress).await
+}
+
+/// The same with further arguments of pg_dump's, which say what of the database.
+pub(super) async fn dump_part_scanned(
+    ctx: &Context,
+    client: &Client,
+    args: Vec<String>,
+    orders: ColumnOrder,
+    progress: &Arc<Progress>,
+) -> Result<Scan> {
+    let mut running = pg_dump(client, Duration::from_secs(60))?.args(args).spawn().await?;
     let source = running.stdout.take().ok_or_else(no_output)?;
     let progress = Arc::clone(progress);
     let scanning = tokio::task::spawn_blocking(move || scan(Unhurried::new(source), orders, &progress));

@@ -46,12 +46,12 @@ pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
     AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,
-    ListedBackup, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome,
+    ListedBackup, PartsOutcome, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome,
     VerifyOutcome, VerifyStatus,
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
-pub use restore::{RestoreRequest, Target, restore};
+pub use restore::{PartRequest, RestoreRequest, Target, restore};
 pub use service::{
     ServiceChange, ServiceCommand, ServiceFile, ServiceOutcome, ServiceRequest, service_install, service_uninstall,
 };

@@ -1,22 +1,34 @@
 //! Restoring: looking at the target first, loading into a database that is not in use, exchanging names at the end.
 
 mod analyze;
+mod choose;
 mod database;
+mod definitions;
 mod graph;
 mod load;
 mod outline;
 mod parallel;
+mod partial;
 mod plan;
+mod presence;
 mod relations;
+mod select;
 mod session;
 mod swap;
 mod target;
 
 pub use analyze::analyze;
+pub use choose::{Pattern, shown};
 pub use database::{Scratch, create_database, sweep_databases};
+pub use definitions::{Definitions, definitions};
 pub use load::{LoadPart, load};
 pub use outline::{Held, Outline, outline};
 pub use parallel::{LoadTimes, Loading};
+pub use partial::{Part, TableRows};
 pub use plan::RestoreFile;
+pub use presence::{
+    ForeignKey, Has, TargetTable, filled, foreign_keys, has, in_order, names_there, relations_there, target_tables,
+};
+pub use select::{Schema, Selection};
 pub use swap::{kept_name, rename, swap};
 pub use target::{Existing, Missing, existing, missing_in_target, settings_unknown_to};

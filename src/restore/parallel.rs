@@ -292,7 +292,7 @@ impl Work {
 }
 
 /// Runs the statements of one entry with the tablespace and access method that it is made with.
-async fn run(session: &mut Session, statements: &Statements, cancel: &Cancel) -> Result<()> {
+pub(super) async fn run(session: &mut Session, statements: &Statements, cancel: &Cancel) -> Result<()> {
     let (tablespace, access_method) = &statements.storage;
     let mut sql = Vec::with_capacity(statements.sql.len());
     if session.storage != statements.storage {

@@ -412,12 +412,19 @@ fn without(text: &[u8], start: u64, cuts: impl Iterator<Item = Range<u64>>) -> V
 impl RestoreFile {
     /// The settings that a session begins with.
     pub(super) fn head(&self) -> Vec<u8> {
-        without(&self.outline.head, 0, self.outline.scan.omitted.iter().cloned())
+        self.outline.session_head()
+    }
+}
+
+impl Outline {
+    /// The settings that a session begins with.
+    pub(super) fn session_head(&self) -> Vec<u8> {
+        without(&self.head, 0, self.scan.omitted.iter().cloned())
     }
 }
 
 impl Statements {
-    fn of(held: &Held, outline: &Outline) -> Self {
+    pub(super) fn of(held: &Held, outline: &Outline) -> Self {
         let start = held.entry.start;
         let first = outline.scan.omitted.partition_point(|range| range.end <= start);
         let inside = outline.scan.omitted.iter().skip(first).take_while(|range| range.start < held.entry.end);

@@ -37,6 +37,17 @@ struct Token {
     at: Range<usize>,
 }
 
+/// Behind these a name is a relation's, though a parenthesis follows it.
+const BEFORE_RELATIONS: [&str; 9] =
+    ["references", "table", "on", "only", "copy", "into", "statistics", "sequence", "name"];
+
+impl Named {
+    /// Whether it may be the name of a relation: otherwise it is a function's.
+    pub fn may_be_relation(&self) -> bool {
+        !self.called || BEFORE_RELATIONS.contains(&self.before.as_str())
+    }
+}
+
 /// The qualified names of a statement that the lexer has found whole, in order.
 pub fn names(statement: &[u8]) -> Vec<Named> {
     let tokens = tokens(statement);
@@ -220,8 +231,8 @@ mod tests {
         let known = [("public", "orders"), ("public", "s"), ("S", "a\"b"), ("public", "i1"), ("odd", "it's")];
         let reworded = reword(statement.as_bytes(), |named| {
             let (schema, name) = &named.relation;
-            let function = named.called && !["references", "table", "on", "only", "copy"].contains(&named.before.as_str());
-            (known.contains(&(schema.as_str(), name.as_str())) && !function).then(|| "N\"w".to_owned())
+            let known = known.contains(&(schema.as_str(), name.as_str()));
+            (known && named.may_be_relation()).then(|| "N\"w".to_owned())
         });
         String::from_utf8(reworded).unwrap()
     }

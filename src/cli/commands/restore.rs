@@ -4,7 +4,7 @@ use super::{Session, catalog_for};
 use crate::cli::args::RestoreArgs;
 use crate::cli::{exit, places, tables, voice};
 use crate::error::Result;
-use crate::ops::{self, RestoreRequest};
+use crate::ops::{self, PartRequest, RestoreRequest};
 
 /// Restores one backup, and says what to do next.
 pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result<u8> {
@@ -20,6 +20,13 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
         prove: !args.no_prove,
         swap: args.swap,
         keep: args.keep,
+        part: PartRequest {
+            tables: args.table.clone(),
+            schema_only: args.schema_only,
+            data_only: args.data_only,
+            exclude_table_data: args.exclude_table_data.clone(),
+            into_schema: args.into_schema.clone(),
+        },
         bin_dir: config.jobs.get(job).and_then(|job| job.bin_dir.clone()),
     };
     let outcome = ops::restore(session.ctx, backup, &request).await?;

@@ -67,6 +67,7 @@ impl Restorer<'_> {
             differences,
             notes,
             kept_as,
+            parts: None,
         })
     }
 }
