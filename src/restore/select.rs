@@ -150,8 +150,12 @@ impl<'a> Schema<'a> {
         self.defined.contains(name)
     }
 
-    /// The definition of a schema.
-    pub fn schema(&self, name: &str) -> Option<&Statements> {
+    /// Whether the backup tells how a schema is made.
+    pub fn defines_schema(&self, name: &str) -> bool {
+        self.schema(name).is_some()
+    }
+
+    pub(super) fn schema(&self, name: &str) -> Option<&Statements> {
         let found = self.all.iter().find(|one| one.entry().kind == "SCHEMA" && one.entry().name == name);
         found.map(|definition| definition.statements)
     }

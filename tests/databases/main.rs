@@ -17,6 +17,7 @@ mod jobs;
 mod kill;
 mod odd_databases;
 mod parallel;
+mod parts;
 mod proof_real;
 mod psql_attacks;
 mod round_trip;

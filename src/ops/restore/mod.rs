@@ -4,10 +4,13 @@
 //! either no database of the target's name, or the old one, or the whole new one.
 
 mod fill;
+mod leave;
 mod needs;
+mod part;
 mod place;
 
 pub(super) use fill::{apply_properties, load_all};
+pub use part::PartRequest;
 
 use super::outcome::RestoreOutcome;
 use super::ready::make_ready;
@@ -49,6 +52,8 @@ pub struct RestoreRequest {
     pub swap: bool,
     /// Keep a database whose restore failed, to look at.
     pub keep: bool,
+    /// What of the backup.
+    pub part: PartRequest,
     /// The only folder in which programs are looked for.
     pub bin_dir: Option<PathBuf>,
 }
@@ -82,7 +87,7 @@ pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -
         name,
         without: Without { owner: request.no_owner, privileges: request.no_privileges, comment: false },
     };
-    let outcome = restorer.run().await?;
+    let outcome = if request.part.is_some() { restorer.run_part().await? } else { restorer.run().await? };
     ctx.tell(&Event::Finished);
     Ok(outcome)
 }
@@ -143,8 +148,24 @@ impl Restorer<'_> {
             Omit { owners: self.request.no_owner, privileges: self.request.no_privileges, settings, elsewhere: false };
         let clock = Instant::now();
         let mut ready = make_ready(self.ctx, self.backup, &omit).await?;
+        let (mut parts, mut this) = (None, self);
+        let (fewer, lessened);
+        if !self.request.part.is_all() {
+            let (backup, outcome) = leave::leave_out(self.ctx, self.backup, &self.request.part, &mut ready, &omit).await?;
+            parts = Some(outcome);
+            fewer = backup;
+            lessened = Restorer {
+                backup: &fewer,
+                search: self.search.clone(),
+                maintenance: self.maintenance.clone(),
+                name: self.name.clone(),
+                ..*self
+            };
+            this = &lessened;
+        }
         let place = self.make_place(there.as_ref()).await?;
-        let restored = self.fill(&place, &mut ready, clock, notes).await;
+        let restored = this.fill(&place, &mut ready, clock, notes).await;
+        let restored = restored.map(|restored| RestoreOutcome { parts, ..restored });
         match (&restored, &place) {
             (Err(_), Place::Ours(scratch)) if !self.request.keep => {
                 // Also when cancelled: dropping must not be cancelled with it.
