@@ -29,6 +29,6 @@ pub use plan::RestoreFile;
 pub use presence::{
     ForeignKey, Has, TargetTable, filled, foreign_keys, has, in_order, names_there, relations_there, target_tables,
 };
-pub use select::{Schema, Selection};
+pub use select::{ACCESS_METHOD, Schema, Selection};
 pub use swap::{kept_name, rename, swap};
 pub use target::{Existing, Missing, existing, missing_in_target, settings_unknown_to};

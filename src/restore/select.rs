@@ -4,11 +4,14 @@ use super::choose::shown;
 use super::definitions::Definitions;
 use super::load::label;
 use super::plan::Statements;
-use crate::script::{Entry, Lexer, Made, Named, Relation, Section, Step, Subject, made, names, quote_identifier, reword, subject};
+use crate::script::{Entry, Lexer, Made, Named, Relation, Scanner, Section, Step, Subject, made, names, quote_identifier, reword, subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds of definitions that are left out where what they need is not there; all others are part of the table.
 const MAY_BE_LEFT_OUT: [&str; 5] = ["FK CONSTRAINT", "TRIGGER", "RULE", "POLICY", "STATISTICS"];
+
+/// What a dump to be compared with [`Schema::entries_alone`] is to begin with.
+pub const ACCESS_METHOD: &[u8] = b"SET default_table_access_method = heap;\n";
 
 /// All definitions of a backup, and what each is about.
 pub struct Schema<'a> {
@@ -318,6 +321,31 @@ impl<'a> Schema<'a> {
     /// The entries of a selection.
     pub fn entries<'s>(&'s self, selection: &'s Selection) -> impl Iterator<Item = &'s Entry> {
         selection.definitions.iter().filter_map(|number| self.all.get(*number)).map(Definition::entry)
+    }
+
+    /// The entries of a selection with the digests that they have in a dump of nothing else, if that begins with
+    /// [`ACCESS_METHOD`]. Before a partitioned table no access method is set: it counts with that of whatever table stands
+    /// before it.
+    pub fn entries_alone(&self, selection: &Selection) -> Vec<Entry> {
+        let definitions = selection.definitions.iter().filter_map(|number| self.all.get(*number));
+        definitions
+            .map(|definition| {
+                let mut entry = definition.entry().clone();
+                if entry.kind == "TABLE" && memchr::memmem::find(&definition.statements.sql, b"\nPARTITION BY ").is_some() {
+                    let Statements { sql, storage, .. } = definition.statements;
+                    let mut scanner = Scanner::default();
+                    scanner.feed(ACCESS_METHOD);
+                    scanner.feed(format!("SET default_tablespace = {};\n", storage.0).as_bytes());
+                    scanner.feed(&header(&entry, None));
+                    for statement in statements(sql) {
+                        scanner.feed(statement);
+                        scanner.feed(b"\n");
+                    }
+                    entry.digest = scanner.finish().entries.iter().next().map_or(entry.digest, |alone| alone.digest);
+                }
+                entry
+            })
+            .collect()
     }
 
     /// Foreign keys that would refer to rows of `tables`, which are left out: kind, schema and name of their entries, and

@@ -16,7 +16,7 @@ use crate::ops::{Backup, Context};
 use crate::postgres::{Client, Without};
 use crate::proof::{Comparison, Declared, Rules, compare};
 use crate::restore::{
-    Definitions, Part, Pattern, Schema, Selection, TableRows, definitions, existing, filled, foreign_keys, has, in_order,
+    ACCESS_METHOD, Definitions, Part, Pattern, Schema, Selection, TableRows, definitions, existing, filled, foreign_keys, has, in_order,
     names_there, relations_there, settings_unknown_to, shown, target_tables,
 };
 use crate::script::{ColumnOrder, Entry, Omit, Relation, Section, TableData, literal, quote_identifier};
@@ -480,7 +480,7 @@ impl Restorer<'_> {
         let Prover { client, inspection, definitions } = Prover::of(ctx, client, &self.search, manifest).await?;
         let mut expected: Vec<Entry> = Vec::new();
         if !chosen.data_only {
-            expected.extend(chosen.schema.entries(&chosen.selection).cloned());
+            expected.extend(chosen.schema.entries_alone(&chosen.selection));
         }
         if !self.request.part.schema_only {
             let data = |entry: &Entry| {
@@ -524,7 +524,7 @@ impl Restorer<'_> {
             .filter(|(table, _)| chosen.selection.tables.contains(table))
             .map(|(table, columns)| (chosen.moved(&table), columns))
             .collect();
-        let scan = dump_part_scanned(ctx, &client, args, orders, &progress).await?;
+        let scan = dump_part_scanned(ctx, &client, args, ACCESS_METHOD, orders, &progress).await?;
         let key = |entry: &Entry| match &entry.table {
             Some(table) => (entry.kind.clone(), table.schema.clone(), table.table.clone()),
             None => (entry.kind.clone(), entry.schema.clone().unwrap_or_default(), entry.name.clone()),
