@@ -3,6 +3,7 @@
 //! An index's entry does not name its table. So everything before the rows and behind them is read, scanned, and compared
 //! with the index; of the rows in between nothing is read.
 
+use super::load::label;
 use super::outline::{Held, Outline};
 use super::plan::Statements;
 use crate::archive::SqlReader;
@@ -67,8 +68,13 @@ pub async fn definitions(reader: &SqlReader, entries: &Entries, omit: Omit, canc
     }
     let found: Vec<Entry> = scan.entries.iter().filter(|e| e.kind != "LARGE OBJECT" && e.section != Section::Data).collect();
     let listed = listed.into_iter().filter(|entry| entry.section != Section::Data);
-    if !found.iter().map(identity).eq(listed.clone().collect::<Vec<_>>().iter().map(identity)) {
-        return Err(damaged("its definitions are others"));
+    let listed: Vec<Entry> = listed.collect();
+    let differs = found.iter().zip(&listed).find(|(a, b)| identity(a) != identity(b)).map(|(found, _)| found);
+    if let Some(other) = differs.or_else(|| found.get(listed.len())) {
+        return Err(damaged(&format!("{} is another one", label(other))));
+    }
+    if let Some(missing) = listed.get(found.len()) {
+        return Err(damaged(&format!("{} is not there", label(missing))));
     }
     let encoding = scan.settings.get("client_encoding").cloned();
     let first = scan.entries.iter().map(|entry| entry.start).min().unwrap_or(text.len() as u64);
