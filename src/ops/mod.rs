@@ -46,8 +46,8 @@ pub use drill::{DrillRequest, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
     AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,
-    ListedBackup, PartsOutcome, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome,
-    VerifyOutcome, VerifyStatus,
+    ListedBackup, PartsOutcome, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup,
+    RestoreOutcome, VerifyOutcome, VerifyStatus,
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};

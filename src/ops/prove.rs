@@ -65,7 +65,8 @@ impl Prover {
     pub(super) async fn of(ctx: &Context, client: &Client, search: &Search, manifest: &Manifest) -> Result<Self> {
         let inspection = inspect(client, &ctx.cancel).await?;
         // The same object is worded alike only by pg_dumps of the same major version, reading servers of the same.
-        let wanted = manifest.pg_dump_version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
+        let wanted =
+            manifest.pg_dump_version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
         let at_least = inspection.server.version_num.max(wanted * 10_000);
         let dumper = find_clients(search, at_least).or_else(|_| find_clients(search, inspection.server.version_num))?;
         let definitions = dumper.version.major == wanted && inspection.server.major() == manifest.server.major();

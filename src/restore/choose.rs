@@ -68,9 +68,14 @@ impl Pattern {
 
     /// Those of `tables` that are meant. None is an error, as is one name in several schemas; `what` says what is looked
     /// for.
-    pub fn choose<'t>(&self, tables: impl Iterator<Item = &'t Relation> + Clone, what: &str) -> Result<Vec<&'t Relation>> {
+    pub fn choose<'t>(
+        &self,
+        tables: impl Iterator<Item = &'t Relation> + Clone,
+        what: &str,
+    ) -> Result<Vec<&'t Relation>> {
         let found: Vec<&Relation> = tables.clone().filter(|table| self.matches(table)).collect();
-        let named = |tables: &[&Relation]| tables.iter().take(5).map(|table| shown(table)).collect::<Vec<_>>().join(", ");
+        let named =
+            |tables: &[&Relation]| tables.iter().take(5).map(|table| shown(table)).collect::<Vec<_>>().join(", ");
         if found.is_empty() {
             let other = |text: &str| text.chars().filter(|char| *char != '"').collect::<String>().to_lowercase();
             let wanted = other(self.text.rsplit('.').next().unwrap_or_default());
@@ -123,7 +128,11 @@ fn fits(parts: &[Part], name: &str) -> bool {
 pub fn shown((schema, name): &Relation) -> String {
     let part = |text: &str| {
         let plain = |char: char| char.is_lowercase() || char.is_ascii_digit() || char == '_';
-        if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { crate::script::quote_identifier(text) }
+        if !text.is_empty() && text.chars().all(plain) {
+            text.to_owned()
+        } else {
+            crate::script::quote_identifier(text)
+        }
     };
     format!("{}.{}", part(schema), part(name))
 }
@@ -139,7 +148,8 @@ mod tests {
 
     #[test]
     fn patterns_mean_what_they_mean_to_psql() {
-        let matches = |pattern: &str, schema: &str, name: &str| Pattern::parse(pattern).unwrap().matches(&pair(schema, name));
+        let matches =
+            |pattern: &str, schema: &str, name: &str| Pattern::parse(pattern).unwrap().matches(&pair(schema, name));
         assert!(matches("orders", "any", "orders") && matches("ORDERS", "x", "orders"));
         assert!(!matches("orders", "x", "Orders") && matches("\"Orders\"", "x", "Orders"));
         assert!(matches("sales.*", "sales", "a") && !matches("sales.*", "sale", "a"));
@@ -156,7 +166,10 @@ mod tests {
         let tables = [pair("a", "t"), pair("b", "t"), pair("b", "Log")];
         let choose = |pattern: &str| Pattern::parse(pattern).unwrap().choose(tables.iter(), "table");
         assert!(choose("t").unwrap_err().one_line().contains("a.t, b.t"));
-        assert_eq!((choose("t*").unwrap().len(), choose("b.t").unwrap().len(), choose("*.t").unwrap().len()), (2, 1, 2));
+        assert_eq!(
+            (choose("t*").unwrap().len(), choose("b.t").unwrap().len(), choose("*.t").unwrap().len()),
+            (2, 1, 2)
+        );
         assert_eq!(choose("log").unwrap_err().hint_text(), Some("there is b.\"Log\""));
         assert!(choose("nothing").is_err());
     }

@@ -4,12 +4,12 @@
 //! with the index; of the rows in between nothing is read.
 
 use super::load::label;
-use super::outline::{Held, Outline};
+use super::outline::{Held, Outline, is_data};
 use super::plan::Statements;
 use crate::archive::SqlReader;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::script::{Entries, Entry, Omit, Scanner, Section};
+use crate::script::{Entries, Entry, Omit, Scanner};
 
 /// How much text is held in memory, in bytes: the definitions of some hundred thousand tables.
 const MOST_HELD: u64 = 512 << 20;
@@ -34,22 +34,27 @@ impl Definitions {
     }
 }
 
+/// Whether a file holds anything but rows.
+pub fn has_definitions(entries: &Entries) -> bool {
+    entries.iter().any(|entry| !is_data(&entry))
+}
+
 /// Reads the definitions of the file of `reader`, whose index tells of `entries`. Those that `omit` names are left out.
 pub async fn definitions(reader: &SqlReader, entries: &Entries, omit: Omit, cancel: &Cancel) -> Result<Definitions> {
     let listed: Vec<Entry> = entries.iter().filter(|entry| entry.kind != "LARGE OBJECT").collect();
     let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("{} does not fit its index: {why}", reader.key));
-    let of = |section: Section| listed.iter().filter(move |entry| entry.section == section);
     let all = reader.map.sql_bytes();
-    let (before, behind, tail) = match (of(Section::Data).next(), of(Section::Data).next_back()) {
-        (Some(first), Some(last)) => (first.start, last.end, Some(last)),
-        _ => (all, all, None),
-    };
-    if of(Section::PreData).any(|entry| entry.end > before) || of(Section::PostData).any(|entry| entry.start < behind) {
-        return Err(damaged("definitions stand among the rows"));
-    }
+    let mut data = listed.iter().filter(|entry| is_data(entry));
+    let (before, behind, tail) =
+        match (data.clone().map(|entry| entry.start).min(), data.by_ref().max_by_key(|entry| entry.end)) {
+            (Some(first), Some(last)) => (first, last.end, Some(last)),
+            _ => (all, all, None),
+        };
     if before.saturating_add(all.saturating_sub(behind)) > MOST_HELD {
         let message = format!("{} holds more than {MOST_HELD} bytes of definitions", reader.key);
-        return Err(Error::new(ErrorKind::Refused, message).hint("restore the whole backup, and take the table from there"));
+        return Err(
+            Error::new(ErrorKind::Refused, message).hint("restore the whole backup, and take the table from there")
+        );
     }
     let mut text = reader.text(0..before, cancel).await?;
     if let Some(last) = tail {
@@ -66,9 +71,11 @@ pub async fn definitions(reader: &SqlReader, entries: &Entries, omit: Omit, canc
     if !scan.complete {
         return Err(damaged("its closing line is not there"));
     }
-    let found: Vec<Entry> = scan.entries.iter().filter(|e| e.kind != "LARGE OBJECT" && e.section != Section::Data).collect();
-    let listed = listed.into_iter().filter(|entry| entry.section != Section::Data);
-    let listed: Vec<Entry> = listed.collect();
+    let found: Vec<Entry> =
+        scan.entries.iter().filter(|entry| entry.kind != "LARGE OBJECT" && !is_data(entry)).collect();
+    // What stands among the data is about large objects.
+    let outside = |entry: &Entry| !is_data(entry) && (entry.end <= before || entry.start >= behind);
+    let listed: Vec<Entry> = listed.iter().filter(|entry| outside(entry)).cloned().collect();
     let differs = found.iter().zip(&listed).find(|(a, b)| identity(a) != identity(b)).map(|(found, _)| found);
     if let Some(other) = differs.or_else(|| found.get(listed.len())) {
         return Err(damaged(&format!("{} is another one", label(other))));
@@ -103,7 +110,10 @@ async fn behind_rows(reader: &SqlReader, last: &Entry, cancel: &Cancel) -> Resul
     if let Some(table) = &last.table {
         let text = reader.text(table.end..last.end, cancel).await?;
         return text.strip_prefix(END).map(<[u8]>::to_vec).ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, format!("{}: the rows of {} do not end where the index says", reader.key, table.name()))
+            Error::new(
+                ErrorKind::Damaged,
+                format!("{}: the rows of {} do not end where the index says", reader.key, table.name()),
+            )
         });
     }
     if last.end - last.start <= READ_WHOLE {

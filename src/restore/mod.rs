@@ -20,7 +20,7 @@ mod target;
 pub use analyze::analyze;
 pub use choose::{Pattern, shown};
 pub use database::{Scratch, create_database, sweep_databases};
-pub use definitions::{Definitions, definitions};
+pub use definitions::{Definitions, definitions, has_definitions};
 pub use load::{LoadPart, load};
 pub use outline::{Held, Outline, outline};
 pub use parallel::{LoadTimes, Loading};

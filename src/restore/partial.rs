@@ -41,7 +41,14 @@ pub struct Part<'a> {
 impl<'a> Part<'a> {
     /// A part that begins with `head`.
     pub fn new(head: Vec<u8>) -> Self {
-        Self { head, first: String::new(), definitions: Vec::new(), rows: Vec::new(), values: Vec::new(), last: String::new() }
+        Self {
+            head,
+            first: String::new(),
+            definitions: Vec::new(),
+            rows: Vec::new(),
+            values: Vec::new(),
+            last: String::new(),
+        }
     }
 
     /// Adds the definitions of `selection`, in the schema `into` if one is given, after those of `schemas`.

@@ -28,7 +28,11 @@ const OTHERS: [(&str, &str, &str); 6] = [
 ];
 
 /// Those of `names` that are relations or types of the target.
-pub async fn relations_there(client: &Client, names: &BTreeSet<Relation>, cancel: &Cancel) -> Result<BTreeSet<Relation>> {
+pub async fn relations_there(
+    client: &Client,
+    names: &BTreeSet<Relation>,
+    cancel: &Cancel,
+) -> Result<BTreeSet<Relation>> {
     there(client, names, &RELATIONS, cancel).await
 }
 
@@ -149,7 +153,11 @@ pub async fn filled(client: &Client, tables: &BTreeSet<Relation>, cancel: &Cance
 
 fn rows_query(tables: &[&Relation]) -> String {
     let each = tables.iter().enumerate().map(|(number, (schema, name))| {
-        format!("select {number} as n, exists (select from only {}.{}) as f", quote_identifier(schema), quote_identifier(name))
+        format!(
+            "select {number} as n, exists (select from only {}.{}) as f",
+            quote_identifier(schema),
+            quote_identifier(name)
+        )
     });
     format!("select json_agg(f order by n) from ({}) x;", each.collect::<Vec<_>>().join(" union all "))
 }
@@ -169,7 +177,10 @@ pub async fn foreign_keys(client: &Client, cancel: &Cancel) -> Result<Vec<Foreig
 /// the transaction do not matter. The error names the foreign keys of a circle.
 pub fn in_order(tables: &BTreeSet<Relation>, keys: &[ForeignKey]) -> std::result::Result<Vec<Relation>, Vec<String>> {
     let matters = |key: &&ForeignKey| {
-        !key.deferrable && key.table != key.references && tables.contains(&key.table) && tables.contains(&key.references)
+        !key.deferrable
+            && key.table != key.references
+            && tables.contains(&key.table)
+            && tables.contains(&key.references)
     };
     let keys: Vec<&ForeignKey> = keys.iter().filter(matters).collect();
     let mut waits: BTreeMap<&Relation, BTreeSet<&Relation>> = BTreeMap::new();
@@ -214,7 +225,13 @@ mod tests {
         };
         let tables: BTreeSet<Relation> = ["a", "b", "c", "d"].map(table).into();
         let names = |order: Vec<Relation>| order.into_iter().map(|(_, name)| name).collect::<String>();
-        let keys = [key("a", "b", false), key("b", "c", false), key("c", "a", true), key("d", "d", false), key("a", "x", false)];
+        let keys = [
+            key("a", "b", false),
+            key("b", "c", false),
+            key("c", "a", true),
+            key("d", "d", false),
+            key("a", "x", false),
+        ];
         assert_eq!(names(in_order(&tables, &keys).unwrap()), "cbad");
         let keys = [key("a", "b", false), key("b", "a", false), key("c", "a", false)];
         assert_eq!(in_order(&tables, &keys).unwrap_err(), ["a_b of s.a", "b_a of s.b"]);

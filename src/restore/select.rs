@@ -4,7 +4,7 @@ use super::choose::shown;
 use super::definitions::Definitions;
 use super::load::label;
 use super::plan::Statements;
-use crate::script::{Entry, Lexer, Made, Named, Relation, Scanner, Section, Step, Subject, made, names, quote_identifier, reword, subject};
+use crate::script::{Entry, Lexer, Made, Named, Relation, Scanner, Step, Subject, made, names, reword, subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds of definitions that are left out where what they need is not there; all others are part of the table.
@@ -219,7 +219,11 @@ impl<'a> Schema<'a> {
                 false
             }
             ("FK CONSTRAINT", Some(references)) if is_table(references) && !is_table(on) => {
-                let why = format!("the foreign key {} of {} is not made again, for that table was not chosen", entry.name, shown(on));
+                let why = format!(
+                    "the foreign key {} of {} is not made again, for that table was not chosen",
+                    entry.name,
+                    shown(on)
+                );
                 selection.left_out.push(why);
                 false
             }
@@ -242,7 +246,9 @@ impl<'a> Schema<'a> {
     fn needs_of(&self, definition: &Definition<'_>, selection: &Selection) -> BTreeSet<Relation> {
         let own = |named: &&Named| {
             let name = &named.relation;
-            let relation = selection.tables.contains(name) || selection.sequences.contains_key(name) || selection.others.contains(name);
+            let relation = selection.tables.contains(name)
+                || selection.sequences.contains_key(name)
+                || selection.others.contains(name);
             relation && named.may_be_relation()
         };
         let names = definition.names.iter().filter(|named| !own(named) && self.schemas.contains(&named.relation.0));
@@ -278,8 +284,12 @@ impl<'a> Schema<'a> {
         });
         // What was said of a part that is not there cannot be said.
         chosen.retain(|number| match self.all.get(*number).and_then(|one| one.subject.as_ref()) {
-            Some(Subject { on, part: Some((kind, name)), .. }) => !selection.without.contains(&(on.clone(), kind, name.clone())),
-            Some(Subject { on, .. }) => selection.tables.contains(on) || selection.sequences.contains_key(on) || selection.others.contains(on),
+            Some(Subject { on, part: Some((kind, name)), .. }) => {
+                !selection.without.contains(&(on.clone(), kind, name.clone()))
+            }
+            Some(Subject { on, .. }) => {
+                selection.tables.contains(on) || selection.sequences.contains_key(on) || selection.others.contains(on)
+            }
             None => false,
         });
         selection.definitions = chosen;
@@ -302,7 +312,9 @@ impl<'a> Schema<'a> {
     pub(super) fn definitions(&self, selection: &Selection, into: Option<&str>) -> Vec<Statements> {
         let moved = |named: &Named| {
             let name = &named.relation;
-            let ours = selection.tables.contains(name) || selection.sequences.contains_key(name) || selection.others.contains(name);
+            let ours = selection.tables.contains(name)
+                || selection.sequences.contains_key(name)
+                || selection.others.contains(name);
             into.filter(|_| ours && named.may_be_relation()).map(str::to_owned)
         };
         let definitions = selection.definitions.iter().filter_map(|number| self.all.get(*number));
@@ -331,7 +343,9 @@ impl<'a> Schema<'a> {
         definitions
             .map(|definition| {
                 let mut entry = definition.entry().clone();
-                if entry.kind == "TABLE" && memchr::memmem::find(&definition.statements.sql, b"\nPARTITION BY ").is_some() {
+                if entry.kind == "TABLE"
+                    && memchr::memmem::find(&definition.statements.sql, b"\nPARTITION BY ").is_some()
+                {
                     let Statements { sql, storage, .. } = definition.statements;
                     let mut scanner = Scanner::default();
                     scanner.feed(ACCESS_METHOD);
@@ -352,7 +366,9 @@ impl<'a> Schema<'a> {
     /// what to say of them.
     pub fn foreign_keys_to(&self, tables: &BTreeSet<Relation>) -> Vec<(&Entry, String)> {
         let keys = self.all.iter().filter(|one| one.entry().kind == "FK CONSTRAINT");
-        let to = keys.filter(|one| one.other().is_some_and(|to| tables.contains(to)) && !one.on().is_some_and(|on| tables.contains(on)));
+        let to = keys.filter(|one| {
+            one.other().is_some_and(|to| tables.contains(to)) && !one.on().is_some_and(|on| tables.contains(on))
+        });
         to.map(|one| {
             let refers = one.other().map(shown).unwrap_or_default();
             (one.entry(), format!("{}: {refers} comes back without its rows", label(one.entry())))
@@ -372,7 +388,11 @@ impl Selection {
 fn header(entry: &Entry, into: Option<&str>) -> Vec<u8> {
     let line = |text: &str| text.replace(['\n', '\r'], " ");
     let schema = entry.schema.as_deref().map_or("-", |schema| into.unwrap_or(schema));
-    let data = matches!(entry.section, Section::Data);
-    debug_assert!(!data, "{} is no definition", quote_identifier(&entry.name));
-    format!("--\n-- Name: {}; Type: {}; Schema: {}; Owner: -\n--\n\n", line(&entry.name), line(&entry.kind), line(schema)).into_bytes()
+    format!(
+        "--\n-- Name: {}; Type: {}; Schema: {}; Owner: -\n--\n\n",
+        line(&entry.name),
+        line(&entry.kind),
+        line(schema)
+    )
+    .into_bytes()
 }

@@ -54,7 +54,8 @@ pub fn names(statement: &[u8]) -> Vec<Named> {
     let symbol = |place: usize, symbol: u8| tokens.get(place).is_some_and(|token| token.kind == Kind::Symbol(symbol));
     let word = |place: usize, word: &[u8]| {
         tokens.get(place).is_some_and(|token| {
-            token.kind == Kind::Word && statement.get(token.at.clone()).is_some_and(|text| text.eq_ignore_ascii_case(word))
+            token.kind == Kind::Word
+                && statement.get(token.at.clone()).is_some_and(|text| text.eq_ignore_ascii_case(word))
         })
     };
     let before = |place: usize| match place.checked_sub(1).and_then(|before| tokens.get(before)) {
@@ -240,8 +241,14 @@ mod tests {
     #[test]
     fn names_of_moved_relations_are_reworded_and_nothing_else_is() {
         let cases = [
-            ("CREATE TABLE public.orders (\n    id integer\n);", "CREATE TABLE \"N\"\"w\".orders (\n    id integer\n);"),
-            ("ALTER SEQUENCE public.s OWNED BY public.orders.id;", "ALTER SEQUENCE \"N\"\"w\".s OWNED BY \"N\"\"w\".orders.id;"),
+            (
+                "CREATE TABLE public.orders (\n    id integer\n);",
+                "CREATE TABLE \"N\"\"w\".orders (\n    id integer\n);",
+            ),
+            (
+                "ALTER SEQUENCE public.s OWNED BY public.orders.id;",
+                "ALTER SEQUENCE \"N\"\"w\".s OWNED BY \"N\"\"w\".orders.id;",
+            ),
             (
                 "ALTER TABLE ONLY \"S\".\"a\"\"b\" ALTER COLUMN x SET DEFAULT nextval('public.s'::regclass);",
                 "ALTER TABLE ONLY \"N\"\"w\".\"a\"\"b\" ALTER COLUMN x SET DEFAULT nextval('\"N\"\"w\".\"s\"'::regclass);",

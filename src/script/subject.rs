@@ -41,7 +41,9 @@ pub fn subject(statement: &[u8]) -> Option<Subject> {
         let place = rest.iter().position(|token| token.is("on"))?;
         commented(rest.get(place + 1..)?)
     } else if word("grant") || word("revoke") {
-        let place = rest.windows(2).position(|two| matches!(two, [on, of] if on.is("on") && (of.is("table") || of.is("sequence"))))?;
+        let place = rest
+            .windows(2)
+            .position(|two| matches!(two, [on, of] if on.is("on") && (of.is("table") || of.is("sequence"))))?;
         plain(rest.get(place + 2..)?)
     } else {
         None
@@ -172,7 +174,12 @@ mod tests {
                 None,
                 Some("public.t_id_seq"),
             ),
-            ("ALTER TABLE ONLY public.t ALTER COLUMN id SET DEFAULT nextval('public.s'::regclass);", "public.t", None, None),
+            (
+                "ALTER TABLE ONLY public.t ALTER COLUMN id SET DEFAULT nextval('public.s'::regclass);",
+                "public.t",
+                None,
+                None,
+            ),
             ("ALTER TABLE ONLY public.p ATTACH PARTITION s.p1 FOR VALUES IN (1);", "public.p", None, Some("s.p1")),
             ("ALTER TABLE ONLY public.t ADD CONSTRAINT k PRIMARY KEY (id);", "public.t", part("constraint", "k"), None),
             (
@@ -181,7 +188,12 @@ mod tests {
                 part("constraint", "f"),
                 Some("s.q"),
             ),
-            ("ALTER TABLE public.t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;", "public.t", part("constraint", "c"), None),
+            (
+                "ALTER TABLE public.t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;",
+                "public.t",
+                part("constraint", "c"),
+                None,
+            ),
             ("CREATE INDEX i ON ONLY public.t USING btree (a);", "public.t", None, None),
             ("ALTER INDEX public.i ATTACH PARTITION public.i1;", "public.i", None, Some("public.i1")),
             (
@@ -192,7 +204,12 @@ mod tests {
             ),
             ("CREATE POLICY p ON public.t TO bob USING (true);", "public.t", part("policy", "p"), None),
             ("CREATE RULE r AS\n    ON UPDATE TO public.t DO INSTEAD NOTHING;", "public.t", part("rule", "r"), None),
-            ("CREATE STATISTICS public.st (ndistinct) ON a, EXTRACT(year FROM b) FROM s.t;", "s.t", None, Some("public.st")),
+            (
+                "CREATE STATISTICS public.st (ndistinct) ON a, EXTRACT(year FROM b) FROM s.t;",
+                "s.t",
+                None,
+                Some("public.st"),
+            ),
             ("ALTER TABLE public.t ENABLE ROW LEVEL SECURITY;", "public.t", None, None),
             ("COMMENT ON COLUMN public.t.a IS 'on table x.y';", "public.t", None, None),
             ("COMMENT ON CONSTRAINT c ON public.t IS 'x';", "public.t", part("constraint", "c"), None),

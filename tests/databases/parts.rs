@@ -107,7 +107,10 @@ each_major!(one_table_comes_back_with_all_that_is_its_own, |major: u32| {
     let found = definition(server, &into, "public.orders");
     let wanted = definition(server, &db, "public.orders");
     let missing: Vec<&String> = wanted.difference(&found).collect();
-    assert!(missing.iter().all(|line| line.contains("customer") || line.contains("touch") || line.contains("ONLY")), "{missing:?}");
+    assert!(
+        missing.iter().all(|line| line.contains("customer") || line.contains("touch") || line.contains("ONLY")),
+        "{missing:?}"
+    );
     assert_eq!(server.psql(&into, "SELECT obj_description('orders_note'::regclass)"), "an index");
     assert_eq!(server.psql(&into, "SELECT count(*) FROM pg_statistic_ext"), "1");
     server.psql(&into, "INSERT INTO orders (amount) VALUES (1)");
@@ -118,7 +121,8 @@ each_major!(one_table_comes_back_with_all_that_is_its_own, |major: u32| {
 fn patterns_choose_and_odd_names_are_exact() {
     let server = Postgres::shared(17);
     let (db, stored) = shop(server);
-    let restore = |pattern: &str, into: &str| stored.pgkeep(server, ["restore", "latest", "--into", into, "--table", pattern]);
+    let restore =
+        |pattern: &str, into: &str| stored.pgkeep(server, ["restore", "latest", "--into", into, "--table", pattern]);
     restore("orders", "nowhere").fails(2).explains(&["\"Odd Sales\".orders", "public.orders"], "schema.name");
     restore("ORDER", "nowhere").fails(1).explains(&["no table ORDER"], "lower case");
     restore("Odd Sales.orders", "nowhere").fails(1).explains(&["no table"], "\"Odd Sales\".orders");
@@ -183,7 +187,8 @@ fn a_table_goes_into_another_schema_word_for_word() {
     let server = Postgres::shared(17);
     let (db, stored) = shop(server);
     let into = "Back \"up\"";
-    let report = restores(server, &stored, &db, ["--table", "public.orders", "--table", "customers", "--into-schema", into]);
+    let report =
+        restores(server, &stored, &db, ["--table", "public.orders", "--table", "customers", "--into-schema", into]);
     assert_eq!(report["parts"]["tables"][0], json!(r#""Back ""up""".customers"#));
     for table in ["orders", "customers"] {
         let moved = format!(r#"SELECT * FROM "Back ""up"""."{table}""#);
@@ -250,7 +255,12 @@ fn rows_alone_go_only_where_they_fit() {
     let server = Postgres::shared(17);
     let (db, stored) = shop(server);
     let into = new_name(&db, "fit");
-    let restore = || stored.pgkeep(server, ["restore", "latest", "--into", &into, "--data-only", "--table", "egg", "--table", "chicken"]);
+    let restore = || {
+        stored.pgkeep(
+            server,
+            ["restore", "latest", "--into", &into, "--data-only", "--table", "egg", "--table", "chicken"],
+        )
+    };
     restore().fails(1).explains(&["there is no database"], "--schema-only");
     server.psql("postgres", &format!("CREATE DATABASE \"{into}\""));
     restore().fails(1).explains(&["no table public.chicken, public.egg"], "--schema-only");
@@ -259,7 +269,10 @@ fn rows_alone_go_only_where_they_fit() {
     server.psql(&into, "ALTER TABLE chicken ADD egg int REFERENCES egg");
     restore().fails(1).explains(&["circle", "chicken_egg_fkey of public.chicken"], "DEFERRABLE");
     server.psql(&into, "ALTER TABLE chicken ALTER CONSTRAINT chicken_egg_fkey DEFERRABLE");
-    assert_eq!(restores(server, &stored, &into, ["--data-only", "--table", "egg", "--table", "chicken"])["rows"], json!(100));
+    assert_eq!(
+        restores(server, &stored, &into, ["--data-only", "--table", "egg", "--table", "chicken"])["rows"],
+        json!(100)
+    );
     same_rows(server, &db, &into, &["egg", "chicken"]);
 }
 
@@ -268,7 +281,12 @@ each_major!(tables_may_come_back_without_their_rows, |major: u32| {
     let (db, stored) = shop(server);
     for jobs in ["1", "2"] {
         let into = new_name(&db, &format!("less{jobs}"));
-        let report = restores(server, &stored, &into, ["--exclude-table-data", "custom*", "--exclude-table-data", "days", "--jobs", jobs]);
+        let report = restores(
+            server,
+            &stored,
+            &into,
+            ["--exclude-table-data", "custom*", "--exclude-table-data", "days", "--jobs", jobs],
+        );
         assert!(words(&report, "left_out").contains("public.customers comes back without its rows"), "{report:#}");
         assert_eq!(server.psql(&into, "SELECT (SELECT count(*) FROM customers) + (SELECT count(*) FROM days)"), "0");
         same_rows(server, &db, &into, &["orders", "egg", "sums"]);
@@ -286,7 +304,10 @@ fn a_parallel_backup_gives_its_tables_too() {
     let server = Postgres::shared(17);
     let db = server.create_db("parts_sliced");
     server.psql(&db, SHOP);
-    server.psql(&db, "CREATE TABLE big AS SELECT i AS id, repeat(md5(i::text), 20) AS filler FROM generate_series(1, 60000) i");
+    server.psql(
+        &db,
+        "CREATE TABLE big AS SELECT i AS id, repeat(md5(i::text), 20) AS filler FROM generate_series(1, 60000) i",
+    );
     let stored = Stored::with(server, &db, ["--jobs", "3"]);
     let slices = stored.entries().iter().filter(|entry| entry["table"]["table"] == "big").count();
     assert!(slices > 1, "{slices}");
@@ -329,7 +350,9 @@ fn killed_in_the_middle_nothing_of_it_is_left() {
                 }
             }
             "server" => {
-                let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_progress_copy WHERE datname = '{target}'");
+                let end = format!(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_progress_copy WHERE datname = '{target}'"
+                );
                 server.psql("postgres", &end);
             }
             _ => running.kill(nix::sys::signal::Signal::SIGKILL),
@@ -339,7 +362,9 @@ fn killed_in_the_middle_nothing_of_it_is_left() {
         if how == "server" {
             assert!(outcome.stderr.contains("nothing of it was kept"), "{outcome}");
         }
-        let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{target}' AND backend_type = 'client backend'");
+        let sessions = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{target}' AND backend_type = 'client backend'"
+        );
         wait_until("the server has noticed", || server.psql("postgres", &sessions) == "0");
         crate::support::assert_same_dump(&before, &server.pg_dump(&target, []));
     }
@@ -404,7 +429,9 @@ fn random_tables(chance: &mut Chance) -> (Vec<String>, String) {
             sql.push_str(&format!("CREATE INDEX ON {table} (n, lower(\"select\"));\n"));
         }
         if chance.one_in(2) {
-            sql.push_str(&format!("COMMENT ON TABLE {table} IS 'it''s public.t1'; GRANT SELECT ON {table} TO PUBLIC;\n"));
+            sql.push_str(&format!(
+                "COMMENT ON TABLE {table} IS 'it''s public.t1'; GRANT SELECT ON {table} TO PUBLIC;\n"
+            ));
         }
         tables.push(table);
     }

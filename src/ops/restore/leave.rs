@@ -36,7 +36,10 @@ pub(super) async fn leave_out(
         outcome.left_out.extend(keys.iter().map(|(_, why)| why.clone()));
         cut(ready, |entry| {
             let rows = entry.table.as_ref().is_some_and(|t| excluded.contains(&(t.schema.clone(), t.table.clone())));
-            rows || keys.iter().any(|(key, _)| (&key.kind, &key.schema, &key.name, key.digest) == (&entry.kind, &entry.schema, &entry.name, entry.digest))
+            rows || keys.iter().any(|(key, _)| {
+                (&key.kind, &key.schema, &key.name, key.digest)
+                    == (&entry.kind, &entry.schema, &entry.name, entry.digest)
+            })
         });
     }
     let contents = ready.contents();
@@ -57,7 +60,8 @@ pub(super) async fn leave_out(
 
 /// Whether an entry is data, or said of data: rows, values of sequences, large objects, the filling of materialized views.
 fn is_no_definition(entry: &Entry) -> bool {
-    let of_object = entry.name.starts_with("LARGE OBJECT") && matches!(entry.kind.as_str(), "ACL" | "COMMENT" | "SECURITY LABEL");
+    let of_object =
+        entry.name.starts_with("LARGE OBJECT") && matches!(entry.kind.as_str(), "ACL" | "COMMENT" | "SECURITY LABEL");
     let kinds = [
         "TABLE DATA",
         "SEQUENCE SET",

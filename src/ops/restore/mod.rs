@@ -151,7 +151,8 @@ impl Restorer<'_> {
         let (mut parts, mut this) = (None, self);
         let (fewer, lessened);
         if !self.request.part.is_all() {
-            let (backup, outcome) = leave::leave_out(self.ctx, self.backup, &self.request.part, &mut ready, &omit).await?;
+            let (backup, outcome) =
+                leave::leave_out(self.ctx, self.backup, &self.request.part, &mut ready, &omit).await?;
             parts = Some(outcome);
             fewer = backup;
             lessened = Restorer {

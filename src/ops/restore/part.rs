@@ -16,10 +16,11 @@ use crate::ops::{Backup, Context};
 use crate::postgres::{Client, Without};
 use crate::proof::{Comparison, Declared, Rules, compare};
 use crate::restore::{
-    ACCESS_METHOD, Definitions, Part, Pattern, Schema, Selection, TableRows, definitions, existing, filled, foreign_keys, has, in_order,
-    names_there, relations_there, settings_unknown_to, shown, target_tables,
+    ACCESS_METHOD, Definitions, Part, Pattern, Schema, Selection, TableRows, definitions, existing, filled,
+    foreign_keys, has, has_definitions, in_order, names_there, relations_there, settings_unknown_to, shown,
+    target_tables,
 };
-use crate::script::{ColumnOrder, Entry, Omit, Relation, Section, TableData, literal, quote_identifier};
+use crate::script::{ColumnOrder, Entry, Omit, Relation, TableData, literal, quote_identifier};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,7 +82,7 @@ async fn read_definitions(
     let mut found = Vec::new();
     for (reader, file) in readers.iter().zip(&contents.files) {
         // A file of nothing but rows is not read, unless there is no other: the first tells how a session begins.
-        if found.is_empty() || file.entries.iter().any(|entry| entry.section != Section::Data) {
+        if found.is_empty() || has_definitions(&file.entries) {
             found.push(definitions(reader, &file.entries, omit.clone(), &ctx.cancel).await?);
         }
     }
@@ -130,7 +131,8 @@ impl Chosen<'_> {
         // A header has blanks where names have newlines.
         let same = |name: &str, listed: &str| name.replace(['\n', '\r'], " ") == listed;
         let mut sequences = self.selection.sequences.keys();
-        sequences.find(|(schema, name)| same(schema, entry.schema.as_deref().unwrap_or_default()) && same(name, &entry.name))
+        sequences
+            .find(|(schema, name)| same(schema, entry.schema.as_deref().unwrap_or_default()) && same(name, &entry.name))
     }
 }
 
@@ -272,7 +274,13 @@ impl Restorer<'_> {
         if !self.request.part.schema_only {
             part.values = values(source, &chosen)?;
         }
-        let expected: u64 = source.contents.entries().filter_map(|entry| entry.table).filter(|table| chosen.is_rows(table)).map(|table| table.end - table.start).sum();
+        let expected: u64 = source
+            .contents
+            .entries()
+            .filter_map(|entry| entry.table)
+            .filter(|table| chosen.is_rows(table))
+            .map(|table| table.end - table.start)
+            .sum();
         let progress = ctx.phase(Phase::Load, expected);
         let readers = following(&source.readers, &progress);
         part.rows = rows(source, &readers, &chosen, &order);
@@ -280,18 +288,19 @@ impl Restorer<'_> {
         let has_roles = has(client, &ctx.cancel).await?.roles;
         let roles: Vec<&String> = scan.roles.iter().filter(|role| !has_roles.contains(*role)).collect();
         if !roles.is_empty() {
-            let create = roles.iter().map(|role| format!("CREATE ROLE {};", quote_identifier(role))).collect::<Vec<_>>();
+            let create =
+                roles.iter().map(|role| format!("CREATE ROLE {};", quote_identifier(role))).collect::<Vec<_>>();
             let names = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(Error::new(ErrorKind::NotFound, format!("the target server lacks roles: {names}")).hint(format!(
-                "create them ({}), or restore with --no-owner and --no-privileges",
-                create.join(" ")
-            )));
+            return Err(Error::new(ErrorKind::NotFound, format!("the target server lacks roles: {names}"))
+                .hint(format!("create them ({}), or restore with --no-owner and --no-privileges", create.join(" "))));
         }
         let loaded = part.load(client, || drop(ctx.phase(Phase::Index, 0)), &ctx.cancel).await;
         loaded.map_err(|error| if chosen.is_theirs { explained(error) } else { error })?;
         ctx.phase(Phase::Analyze, 0);
         for table in &chosen.selection.tables {
-            if let Err(error) = client.execute(&format!("analyze {};", qualified(&chosen.moved(table))), &ctx.cancel).await {
+            if let Err(error) =
+                client.execute(&format!("analyze {};", qualified(&chosen.moved(table))), &ctx.cancel).await
+            {
                 ctx.cancel.check()?;
                 notes.push(format!("no statistics were gathered for {}: {}", shown(table), error.one_line()));
             }
@@ -299,7 +308,16 @@ impl Restorer<'_> {
         let restore_seconds = clock.elapsed().as_secs_f64();
         if matches!(place, Place::Ours(_)) {
             let without = Without { comment: true, ..self.without };
-            notes.extend(super::fill::apply_properties(ctx, &self.maintenance, manifest, client.connection().database().unwrap_or(&self.name), without).await?);
+            notes.extend(
+                super::fill::apply_properties(
+                    ctx,
+                    &self.maintenance,
+                    manifest,
+                    client.connection().database().unwrap_or(&self.name),
+                    without,
+                )
+                .await?,
+            );
         }
         let prove_clock = Instant::now();
         let (proof, differences) = if self.request.prove {
@@ -352,7 +370,9 @@ impl Restorer<'_> {
         let moved = chosen.moved_all(names.iter().copied());
         if moved.len() < names.iter().collect::<BTreeSet<_>>().len() {
             let message = "tables of several schemas have the same name, or the same names of indexes or sequences";
-            return Err(Error::new(ErrorKind::Usage, message).hint("restore them one by one, each into a schema of its own"));
+            return Err(
+                Error::new(ErrorKind::Usage, message).hint("restore them one by one, each into a schema of its own")
+            );
         }
         let there = relations_there(client, &moved, cancel).await?;
         if !there.is_empty() {
@@ -362,7 +382,13 @@ impl Restorer<'_> {
         }
         let needs = chosen.schema.needs(&chosen.selection);
         let there = names_there(client, &needs, cancel).await?;
-        let extensions: Vec<&str> = self.manifest().extensions.iter().map(|one| one.name.as_str()).filter(|name| !has.extensions.contains(*name)).collect();
+        let extensions: Vec<&str> = self
+            .manifest()
+            .extensions
+            .iter()
+            .map(|one| one.name.as_str())
+            .filter(|name| !has.extensions.contains(*name))
+            .collect();
         // A name that neither the backup defines nor the target has is an extension's, or no name of an object at all.
         let missing: BTreeSet<Relation> = needs
             .into_iter()
@@ -406,15 +432,18 @@ impl Restorer<'_> {
         let missing: Vec<&Relation> = tables.iter().filter(|table| !there.contains_key(*table)).collect();
         if !missing.is_empty() {
             let message = format!("{} has no table {}", self.name, listed(missing.iter().copied()));
-            return Err(Error::new(ErrorKind::NotFound, message).hint("restore with --schema-only first, or without --data-only"));
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .hint("restore with --schema-only first, or without --data-only"));
         }
         for (table, columns) in &columns {
             let known = there.get(table).map(|table| &table.columns);
-            let lacks: Vec<&String> = columns.iter().filter(|column| !known.is_some_and(|known| known.contains(*column))).collect();
+            let lacks: Vec<&String> =
+                columns.iter().filter(|column| !known.is_some_and(|known| known.contains(*column))).collect();
             if !lacks.is_empty() {
                 let names = lacks.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
                 let message = format!("{} in {} has no column {names}", shown(table), self.name);
-                return Err(Error::new(ErrorKind::Refused, message).hint("restore with --into-schema and without --data-only, and copy what is needed"));
+                return Err(Error::new(ErrorKind::Refused, message)
+                    .hint("restore with --into-schema and without --data-only, and copy what is needed"));
             }
         }
         let filled = filled(client, &tables, cancel).await?;
@@ -440,7 +469,10 @@ impl Restorer<'_> {
             })
             .collect();
         if !untouched.is_empty() {
-            notes.push(format!("sequences that were not set, for they serve other tables or are not there: {}", listed(&untouched)));
+            notes.push(format!(
+                "sequences that were not set, for they serve other tables or are not there: {}",
+                listed(&untouched)
+            ));
         }
         chosen.schema.without_sequences(&mut chosen.selection, &untouched);
         if source.contents.entries().any(|entry| entry.kind == "LARGE OBJECT") && !chosen_alone {
@@ -461,9 +493,12 @@ impl Restorer<'_> {
                 on.push_str(&format!("alter table only {table} {how} trigger {trigger};\n"));
             }
         }
-        part.first = format!("set constraints all deferred;\nset client_encoding = 'UTF8';\n{off}set client_encoding = {encoding};\n");
+        part.first = format!(
+            "set constraints all deferred;\nset client_encoding = 'UTF8';\n{off}set client_encoding = {encoding};\n"
+        );
         part.last = format!("set constraints all immediate;\nset client_encoding = 'UTF8';\n{on}");
-        let back: BTreeMap<Relation, Relation> = chosen.filled.iter().map(|table| (chosen.moved(table), table.clone())).collect();
+        let back: BTreeMap<Relation, Relation> =
+            chosen.filled.iter().map(|table| (chosen.moved(table), table.clone())).collect();
         Ok(order.iter().filter_map(|table| back.get(table).cloned()).collect())
     }
 
@@ -531,7 +566,8 @@ impl Restorer<'_> {
         };
         let keys: BTreeSet<_> = expected.iter().map(key).collect();
         let alone = (by_name || !named) && !chosen.data_only;
-        let found: Vec<Entry> = scan.entries.iter().filter(|entry| compared(entry) && (alone || keys.contains(&key(entry)))).collect();
+        let found: Vec<Entry> =
+            scan.entries.iter().filter(|entry| compared(entry) && (alone || keys.contains(&key(entry)))).collect();
         let declared = Declared {
             entries: expected.iter().filter(|entry| entry.counts()).count() as u64,
             tables: expected.iter().filter(|entry| entry.kind == "TABLE DATA" && entry.counts()).count() as u64,
@@ -548,7 +584,9 @@ impl Restorer<'_> {
         if !definitions && !chosen.data_only {
             comparison.notes.push(worded_otherwise(manifest, &client, &inspection));
         } else if !worded && !chosen.data_only {
-            comparison.notes.push("definitions were compared by name, not by wording, for they are in another schema".to_owned());
+            comparison
+                .notes
+                .push("definitions were compared by name, not by wording, for they are in another schema".to_owned());
         }
         if statistics > 0 {
             comparison.notes.push("extended statistics were restored and not compared".to_owned());
@@ -570,8 +608,11 @@ fn check_names(chosen: &Chosen<'_>, encoding: Option<&str>) -> Result<()> {
         (None, None) => Ok(()),
         (odd, into) => {
             let name = odd.map(shown).or(into.map(str::to_owned)).unwrap_or_default();
-            Err(Error::new(ErrorKind::Refused, format!("{name} cannot be restored by itself: the backup is in {encoding}"))
-                .hint("restore the whole backup, and take the table from there"))
+            Err(Error::new(
+                ErrorKind::Refused,
+                format!("{name} cannot be restored by itself: the backup is in {encoding}"),
+            )
+            .hint("restore the whole backup, and take the table from there"))
         }
     }
 }
