@@ -140,6 +140,10 @@ fn qualified((schema, name): &Relation) -> String {
     format!("{}.{}", quote_identifier(schema), quote_identifier(name))
 }
 
+fn is_or_are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
 fn listed<'n>(names: impl IntoIterator<Item = &'n Relation>) -> String {
     let all: Vec<String> = names.into_iter().map(shown).collect();
     let first = all.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
@@ -152,6 +156,10 @@ impl Restorer<'_> {
         let (ctx, request) = (self.ctx, &self.request.part);
         let wanted = patterns(&request.tables)?;
         let excluded = patterns(&request.exclude_table_data)?;
+        if request.into_schema.as_deref() == Some("") {
+            return Err(Error::new(ErrorKind::Usage, "--into-schema is empty")
+                .hint("name a schema, as in --into-schema before"));
+        }
         let there = existing(&self.maintenance, &self.name, self.manifest(), &ctx.cancel).await?;
         if request.data_only && there.is_none() {
             let message = format!("there is no database {} whose tables could be filled", self.name);
@@ -376,7 +384,7 @@ impl Restorer<'_> {
         }
         let there = relations_there(client, &moved, cancel).await?;
         if !there.is_empty() {
-            let message = format!("{} is there already in {}", listed(&there), self.name);
+            let message = format!("{} {} there already in {}", listed(&there), is_or_are(there.len()), self.name);
             return Err(Error::new(ErrorKind::Refused, message)
                 .hint("add --into-schema NAME to restore beside it, or --data-only to fill an empty table"));
         }
@@ -448,7 +456,7 @@ impl Restorer<'_> {
         }
         let filled = filled(client, &tables, cancel).await?;
         if !filled.is_empty() {
-            let message = format!("{} in {} is not empty", listed(&filled), self.name);
+            let message = format!("{} in {} {} not empty", listed(&filled), self.name, is_or_are(filled.len()));
             return Err(Error::new(ErrorKind::Refused, message)
                 .hint("empty it first, or restore without --data-only and with --into-schema NAME, beside it"));
         }
