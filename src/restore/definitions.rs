@@ -9,7 +9,7 @@ use super::plan::Statements;
 use crate::archive::SqlReader;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::script::{Entries, Entry, Omit, Scanner};
+use crate::script::{ColumnOrder, Entries, Entry, Omit, Scanner};
 
 /// How much text is held in memory, in bytes: the definitions of some hundred thousand tables.
 const MOST_HELD: u64 = 512 << 20;
@@ -61,7 +61,7 @@ pub async fn definitions(reader: &SqlReader, entries: &Entries, omit: Omit, canc
         text.extend_from_slice(&behind_rows(reader, last, cancel).await?);
         text.extend_from_slice(&reader.text(behind..all, cancel).await?);
     }
-    let mut scanner = Scanner::new(Default::default(), omit);
+    let mut scanner = Scanner::new(ColumnOrder::new(), omit);
     scanner.feed(&text);
     let scan = scanner.finish();
     if let Some(violation) = scan.violations.first() {

@@ -9,7 +9,7 @@ use crate::archive::SqlReader;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Client;
-use crate::script::{Omit, Scan, Scanner, Section};
+use crate::script::{ColumnOrder, Omit, Scan, Scanner, Section};
 use std::ops::Range;
 
 /// The rows of one table.
@@ -38,7 +38,7 @@ pub struct Part<'a> {
     pub last: String,
 }
 
-impl<'a> Part<'a> {
+impl Part<'_> {
     /// A part that begins with `head`.
     pub fn new(head: Vec<u8>) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl<'a> Part<'a> {
     /// Scans everything that psql will see but rows, as psql reads it: what was reworded is no longer what was scanned when
     /// it was read.
     pub fn scan(&self) -> Result<Scan> {
-        let mut scanner = Scanner::new(Default::default(), Omit::default());
+        let mut scanner = Scanner::new(ColumnOrder::new(), Omit::default());
         scanner.feed(&self.head);
         for statements in &self.definitions {
             scanner.feed(&statements.sql);

@@ -1,6 +1,6 @@
 //! Parts of a backup: one table or some, definitions or rows alone, into a new database or one that is in use.
 
-use crate::support::{MAJORS, Postgres, Scene, Stored, each_major, wait_until};
+use crate::support::{Postgres, Scene, Stored, each_major, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
