@@ -69,6 +69,7 @@ pub(super) fn restore() -> RestoreOutcome {
         adaptations: Vec::new(),
         notes: Vec::new(),
         kept_as: None,
+        parts: None,
     }
 }
 

@@ -170,10 +170,22 @@ pub(super) async fn dump_scanned(
     orders: ColumnOrder,
     progress: &Arc<Progress>,
 ) -> Result<Scan> {
-    let mut running = pg_dump(client, Duration::from_secs(60))?.spawn().await?;
+    dump_part_scanned(ctx, client, Vec::new(), b"", orders, progress).await
+}
+
+/// The same with further arguments of pg_dump's, which say what of the database; and as if `before` stood before the dump.
+pub(super) async fn dump_part_scanned(
+    ctx: &Context,
+    client: &Client,
+    args: Vec<String>,
+    before: &'static [u8],
+    orders: ColumnOrder,
+    progress: &Arc<Progress>,
+) -> Result<Scan> {
+    let mut running = pg_dump(client, Duration::from_secs(60))?.args(args).spawn().await?;
     let source = running.stdout.take().ok_or_else(no_output)?;
     let progress = Arc::clone(progress);
-    let scanning = tokio::task::spawn_blocking(move || scan(Unhurried::new(source), orders, &progress));
+    let scanning = tokio::task::spawn_blocking(move || scan(Unhurried::new(source), before, orders, &progress));
     let status = running.wait(&ctx.cancel).await;
     let scanned =
         scanning.await.map_err(|source| Error::new(ErrorKind::Failed, "the scanner panicked").caused_by(source))?;
@@ -187,8 +199,9 @@ pub(super) async fn dump_scanned(
     Ok(scanned)
 }
 
-fn scan(mut source: impl Read, orders: ColumnOrder, progress: &Progress) -> Result<Scan> {
+fn scan(mut source: impl Read, before: &[u8], orders: ColumnOrder, progress: &Progress) -> Result<Scan> {
     let mut scanner = Scanner::new(orders, Omit::default());
+    scanner.feed(before);
     let mut buffer = vec![0; READ_BYTES];
     let mut rows = 0;
     loop {

@@ -48,13 +48,13 @@ pub use drill::{DrillRequest, Standing, choose, drill, sweep_scratch};
 pub use fetch::fetch;
 pub use outcome::{
     AdoptOutcome, BackupOutcome, BackupStatus, CheckAnswer, CopyOutcome, CopyStatus, DestinationOutcome, DrillOutcome,
-    ListedBackup, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup, RestoreOutcome,
-    VerifyOutcome, VerifyStatus,
+    ListedBackup, PartsOutcome, PinOutcome, PlannedBackup, Proof, PruneFailure, PruneOutcome, PrunedBackup,
+    RestoreOutcome, VerifyOutcome, VerifyStatus,
 };
 pub use pin::pin;
 pub use prune::{PrunePlace, PruneRequest, Pruning};
 pub use restore::{
-    RestoreEstimate, RestorePlan, RestoreRequest, SwapBackOutcome, SwapBackRequest, Target, TargetState,
+    PartRequest, RestoreEstimate, RestorePlan, RestoreRequest, SwapBackOutcome, SwapBackRequest, Target, TargetState,
     databases_there, plan_restore, restore, swap_back,
 };
 pub use service::{

@@ -329,6 +329,18 @@ pub struct RestoreOutcome {
     pub notes: Vec<String>,
     /// With `--swap`: the name under which the database that was replaced is kept.
     pub kept_as: Option<String>,
+    /// Where not all of the backup was asked for: what of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartsOutcome>,
+}
+
+/// What of a backup was restored, where not all of it was asked for.
+#[derive(Debug, Default, Serialize)]
+pub struct PartsOutcome {
+    /// The tables that were restored or filled, by the names that they have now: `schema.table`, quoted where it must be.
+    pub tables: Vec<String>,
+    /// What belongs to them and was left out, and why.
+    pub left_out: Vec<String>,
 }
 
 /// One of the user's own checks.

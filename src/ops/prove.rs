@@ -7,7 +7,7 @@ use crate::catalogue::Manifest;
 use crate::error::Result;
 use crate::event::Phase;
 use crate::postgres::programs::find_clients;
-use crate::postgres::{Client, Search, Without, inspect};
+use crate::postgres::{Client, Inspection, Search, Without, inspect};
 use crate::proof::{Comparison, Declared, Rules, compare, compare_properties};
 
 /// What a restore left out or could not keep, and so is not compared.
@@ -28,27 +28,8 @@ pub(super) async fn prove(
     contents: &Contents,
     kept: Kept,
 ) -> Result<Comparison> {
-    let inspection = inspect(client, &ctx.cancel).await?;
     let progress = ctx.phase(Phase::Prove, manifest.sql_bytes);
-    // The same object is worded alike only by pg_dumps of the same major version, reading servers of the same.
-    let wanted = manifest.pg_dump_version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
-    let at_least = inspection.server.version_num.max(wanted * 10_000);
-    let dumper = find_clients(search, at_least).or_else(|_| find_clients(search, inspection.server.version_num))?;
-    let definitions = dumper.version.major == wanted && inspection.server.major() == manifest.server.major();
-    let mut client = client.clone().with_programs(dumper);
-    let plain = |value: &&String| value.bytes().all(|b| b.is_ascii_alphanumeric());
-    let options: Vec<String> = ["bytea_output", "xmlbinary"]
-        .iter()
-        .filter_map(|name| Some(format!("-c {name}={}", manifest.output_settings.get(*name).filter(plain)?)))
-        .collect();
-    if !options.is_empty() {
-        client = client.with_env("PGOPTIONS", &options.join(" "));
-    }
-    // Of a dump that was not written in UTC, as pgkeep's are: moments must be written as there to be compared.
-    let zone = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
-    if let Some(zone) = manifest.output_settings.get("TimeZone").filter(zone) {
-        client = client.with_env("PGTZ", zone);
-    }
+    let Prover { client, inspection, definitions } = Prover::of(ctx, client, search, manifest).await?;
     let scan = dump_scanned(ctx, &client, contents.column_orders(), &progress).await?;
     let declared = Declared {
         entries: manifest.entries,
@@ -65,14 +46,56 @@ pub(super) async fn prove(
     let mut comparison = compare(contents.entries(), &scan.entries, declared, rules);
     compare_properties(&manifest.properties, &inspection.properties, kept.without, kept.locale, &mut comparison);
     if !definitions {
-        comparison.notes.push(format!(
-            "the backup was written by pg_dump {} of a server {}, the proof by pg_dump {} of a server {}: definitions were \
-             compared by name, not by wording",
-            manifest.pg_dump_version,
-            manifest.server.version_num / 10_000,
-            client.programs().version,
-            inspection.server.major()
-        ));
+        comparison.notes.push(worded_otherwise(manifest, &client, &inspection));
     }
     Ok(comparison)
+}
+
+/// How a restored database is dumped so that its dump can be compared with the backup.
+pub(super) struct Prover {
+    /// With the pg_dump and the settings that word things as the backup does.
+    pub(super) client: Client,
+    /// What the server says of itself.
+    pub(super) inspection: Inspection,
+    /// Whether definitions can be compared by their wording.
+    pub(super) definitions: bool,
+}
+
+impl Prover {
+    pub(super) async fn of(ctx: &Context, client: &Client, search: &Search, manifest: &Manifest) -> Result<Self> {
+        let inspection = inspect(client, &ctx.cancel).await?;
+        // The same object is worded alike only by pg_dumps of the same major version, reading servers of the same.
+        let wanted =
+            manifest.pg_dump_version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
+        let at_least = inspection.server.version_num.max(wanted * 10_000);
+        let dumper = find_clients(search, at_least).or_else(|_| find_clients(search, inspection.server.version_num))?;
+        let definitions = dumper.version.major == wanted && inspection.server.major() == manifest.server.major();
+        let mut client = client.clone().with_programs(dumper);
+        let plain = |value: &&String| value.bytes().all(|b| b.is_ascii_alphanumeric());
+        let options: Vec<String> = ["bytea_output", "xmlbinary"]
+            .iter()
+            .filter_map(|name| Some(format!("-c {name}={}", manifest.output_settings.get(*name).filter(plain)?)))
+            .collect();
+        if !options.is_empty() {
+            client = client.with_env("PGOPTIONS", &options.join(" "));
+        }
+        // Of a dump that was not written in UTC, as pgkeep's are: moments must be written as there to be compared.
+        let zone = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
+        if let Some(zone) = manifest.output_settings.get("TimeZone").filter(zone) {
+            client = client.with_env("PGTZ", zone);
+        }
+        Ok(Self { client, inspection, definitions })
+    }
+}
+
+/// Why definitions were not compared by their wording.
+pub(super) fn worded_otherwise(manifest: &Manifest, client: &Client, inspection: &Inspection) -> String {
+    format!(
+        "the backup was written by pg_dump {} of a server {}, the proof by pg_dump {} of a server {}: definitions were \
+         compared by name, not by wording",
+        manifest.pg_dump_version,
+        manifest.server.version_num / 10_000,
+        client.programs().version,
+        inspection.server.major()
+    )
 }

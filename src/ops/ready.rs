@@ -76,12 +76,15 @@ pub(super) async fn make_ready(ctx: &Context, backup: &Backup, omit: &Omit) -> R
     in_parts(ctx, backup, contents, omit).await.map(Ready::InParts)
 }
 
-async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omit) -> Result<Parts> {
-    let manifest = &backup.manifest;
-    let progress = ctx.phase(Phase::Check, 0);
-    let mut problems = check_against(manifest, &contents);
-    let codec: Codec = manifest.codec.parse()?;
-    let dir = manifest.dir();
+/// The way to each data file of `backup`, whose members all have digests in `contents`.
+pub(super) fn readers(
+    ctx: &Context,
+    backup: &Backup,
+    contents: &Contents,
+    progress: &Arc<Progress>,
+) -> Result<(Arc<Proven>, Vec<SqlReader>)> {
+    let codec: Codec = backup.manifest.codec.parse()?;
+    let dir = backup.manifest.dir();
     let maps: Vec<(Key, Arc<MemberMap>)> =
         contents.files.iter().map(|file| (dir.child(&file.name), Arc::new(MemberMap::new(&file.members)))).collect();
     let told = ctx.clone();
@@ -91,19 +94,28 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
     let names = move |key: &Key, sql| entries.get(key).map(|entries| held(entries, sql)).unwrap_or_default();
     let told = Box::new(move |why| told.warn(why));
     let source = Arc::new(Proven::new(backup.copies.clone(), by_key, told, Box::new(names)));
+    let reader = |(key, map)| SqlReader {
+        source: Arc::clone(&source) as Arc<dyn Destination>,
+        key,
+        codec,
+        map,
+        threads: ctx.threads(),
+        progress: Arc::clone(progress),
+    };
+    let readers = maps.into_iter().map(reader).collect();
+    Ok((source, readers))
+}
+
+async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omit) -> Result<Parts> {
+    let manifest = &backup.manifest;
+    let progress = ctx.phase(Phase::Check, 0);
+    let mut problems = check_against(manifest, &contents);
+    let (source, readers) = readers(ctx, backup, &contents, &progress)?;
     let mut files = Vec::new();
-    for ((key, map), index) in maps.into_iter().zip(&contents.files) {
+    for (reader, index) in readers.into_iter().zip(&contents.files) {
         if !problems.is_empty() {
             break;
         }
-        let reader = SqlReader {
-            source: Arc::clone(&source) as Arc<dyn Destination>,
-            key,
-            codec,
-            map,
-            threads: ctx.threads(),
-            progress: Arc::clone(&progress),
-        };
         let outline = outline(&reader, &index.entries, omit.clone(), &ctx.cancel).await?;
         compare(&index.name, &outline.scan, index, &mut problems);
         files.push(RestoreFile { reader, outline, broken_lines: index.broken_lines.clone() });

@@ -99,8 +99,10 @@ fn note(key: Key<'_>, pair: &Pair<'_>, comparison: &mut Comparison) {
             count(wanted, comparison);
             Some(("present".to_owned(), "missing".to_owned()))
         }
-        // Without its rows by the user's wish (--exclude-table-data), a table is dumped again as an empty one.
+        // Without its rows by the user's wish (--exclude-table-data), a table is dumped again as an empty one; so is a
+        // sequence that was not set (--schema-only).
         Pair::Extra(entry) if entry.table.as_ref().is_some_and(|data| data.rows == 0) => None,
+        Pair::Extra(entry) if entry.value.as_ref().is_some_and(|value| value.ends_with(", false")) => None,
         Pair::Extra(_) => Some(("absent".to_owned(), "present".to_owned())),
     };
     if let Some((expected, found)) = differs {

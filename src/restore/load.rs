@@ -59,7 +59,9 @@ pub async fn load(client: &Client, part: LoadPart, cancel: &Cancel) -> Result<()
     cancel.check()?;
     let status = status?;
     if !status.success() {
-        return Err(explain(client, &status, |line| entry_at(&entries, line.saturating_sub(preamble_lines))));
+        return Err(explain(client, &status, |line| {
+            entry_at(&entries, line.saturating_sub(preamble_lines)).map(Object::from)
+        }));
     }
     let fed = fed?;
     if fed.sha256 != sha256 || !fed.broken.is_empty() {
@@ -154,18 +156,33 @@ impl Cut {
     }
 }
 
+/// What an error is about.
+pub(super) struct Object {
+    /// Its name, for people.
+    pub(super) label: String,
+    /// Its entry, if it is one of the backup's.
+    pub(super) entry: Option<Entry>,
+}
+
+impl From<Entry> for Object {
+    fn from(entry: Entry) -> Self {
+        Self { label: label(&entry), entry: Some(entry) }
+    }
+}
+
 /// How an entry is named in errors.
-fn label(entry: &Entry) -> String {
+pub(super) fn label(entry: &Entry) -> String {
     let schema = entry.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{} {schema}{}", entry.kind, entry.name)
 }
 
 /// What psql's failure means: the object it was about, and whose fault it is. `at_line` names what stands at a line of its
 /// input, the first line being 1.
-pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64) -> Option<Entry>) -> Error {
+pub(super) fn explain(client: &Client, status: &Status, at_line: impl FnOnce(u64) -> Option<Object>) -> Error {
     let said = summary(&status.stderr);
-    let entry = line_of(&status.stderr).and_then(at_line);
-    let object = entry.as_ref().map(|entry| format!(" at {}", label(entry))).unwrap_or_default();
+    let found = line_of(&status.stderr).and_then(at_line);
+    let object = found.as_ref().map(|object| format!(" at {}", object.label)).unwrap_or_default();
+    let entry = found.and_then(|object| object.entry);
     let code = sqlstate(&status.stderr);
     let subject = client.connection().describe();
     let error = |kind, hint: &str| {

@@ -1,7 +1,7 @@
 //! Loading by several sessions: definitions first, then every part of the plan as soon as it may begin, then the rest.
 
 use super::graph::Schedule;
-use super::load::{Cut, entry_at};
+use super::load::{Cut, Object, entry_at};
 use super::plan::{Plan, Planner, RestoreFile, Statements, Work};
 use super::relations::Relations;
 use super::session::{Located, Piece, Session, Stretch};
@@ -57,8 +57,8 @@ struct InFile<'a> {
 }
 
 impl Located for InFile<'_> {
-    fn at_line(&self, line: u64) -> Option<Entry> {
-        entry_at(self.entries, (line + self.first).saturating_sub(1))
+    fn at_line(&self, line: u64) -> Option<Object> {
+        entry_at(self.entries, (line + self.first).saturating_sub(1)).map(Object::from)
     }
 }
 
@@ -292,7 +292,7 @@ impl Work {
 }
 
 /// Runs the statements of one entry with the tablespace and access method that it is made with.
-async fn run(session: &mut Session, statements: &Statements, cancel: &Cancel) -> Result<()> {
+pub(super) async fn run(session: &mut Session, statements: &Statements, cancel: &Cancel) -> Result<()> {
     let (tablespace, access_method) = &statements.storage;
     let mut sql = Vec::with_capacity(statements.sql.len());
     if session.storage != statements.storage {

@@ -428,13 +428,19 @@ fn changes_in(scan: &Scan, range: Range<u64>) -> Vec<Change> {
 impl RestoreFile {
     /// The settings that a session begins with.
     pub(super) fn head(&self) -> Vec<u8> {
-        let head = &self.outline.head;
-        changed(head, 0, &changes_in(&self.outline.scan, 0..head.len() as u64))
+        self.outline.session_head()
+    }
+}
+
+impl Outline {
+    /// The settings that a session begins with.
+    pub(super) fn session_head(&self) -> Vec<u8> {
+        changed(&self.head, 0, &changes_in(&self.scan, 0..self.head.len() as u64))
     }
 }
 
 impl Statements {
-    fn of(held: &Held, outline: &Outline) -> Self {
+    pub(super) fn of(held: &Held, outline: &Outline) -> Self {
         let start = held.entry.start;
         let mut changes = changes_in(&outline.scan, start..held.entry.end);
         for at in DefaultsIn::of(&held.text).0 {

@@ -1,6 +1,6 @@
 //! A psql that loads: one session of the target's, given stretches of the archive and statements, one after the other.
 
-use super::load::{Cut, explain};
+use super::load::{Cut, Object, explain};
 use crate::archive::SqlReader;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,22 +17,22 @@ use tokio::task::JoinHandle;
 /// What is being loaded, to name what an error is about.
 pub(super) trait Located: Sync {
     /// What stands at a line of what was sent, the first line being 1.
-    fn at_line(&self, line: u64) -> Option<Entry>;
+    fn at_line(&self, line: u64) -> Option<Object>;
 }
 
 /// Something that is one object, whatever the line.
 impl Located for Entry {
-    fn at_line(&self, _line: u64) -> Option<Entry> {
-        Some(self.clone())
+    fn at_line(&self, _line: u64) -> Option<Object> {
+        Some(self.clone().into())
     }
 }
 
-/// No object of the backup's.
-pub(super) struct Nothing;
+/// Something that has no entry.
+pub(super) struct Single(pub(super) String);
 
-impl Located for Nothing {
-    fn at_line(&self, _line: u64) -> Option<Entry> {
-        None
+impl Located for Single {
+    fn at_line(&self, _line: u64) -> Option<Object> {
+        Some(Object { label: self.0.clone(), entry: None })
     }
 }
 
@@ -118,7 +118,7 @@ impl Session {
         // A psql from before August 2025 knows no \restrict; then the scan of the archive alone stands guard.
         text.extend_from_slice(client.restrict()?.as_bytes());
         text.extend_from_slice(head);
-        session.run(&text, &Nothing, cancel).await?;
+        session.run(&text, &Single("the beginning of a session".to_owned()), cancel).await?;
         Ok(session)
     }
 

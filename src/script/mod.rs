@@ -22,10 +22,12 @@ mod link;
 mod name_pattern;
 mod names;
 mod pattern;
+mod qualified;
 mod reword;
 mod rows;
 mod scanner;
 mod statement;
+mod subject;
 mod target;
 mod words;
 
@@ -39,10 +41,12 @@ pub use link::{Link, TableName, first_statement};
 pub use name_pattern::NamePattern;
 pub use names::identifier;
 pub use pattern::EntryPattern;
+pub use qualified::{Named, names, reword_schemas};
 pub use reword::reword;
 pub use rows::Fingerprint;
 pub use scanner::{ColumnOrder, Scan, Scanner, StorageDefault, Violation};
 pub use statement::{Copy, is_owner_change, literal, quote_identifier};
+pub use subject::{Subject, subject};
 pub use target::{Made, Relation, made};
 
 /// Text of unknown encoding as a string: UTF-8 where it is UTF-8, otherwise each byte as the character of its number, so

@@ -21,6 +21,7 @@ mod kill;
 mod look;
 mod odd_databases;
 mod parallel;
+mod parts;
 mod proof_real;
 mod psql_attacks;
 mod random_schemas;

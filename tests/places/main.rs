@@ -22,6 +22,7 @@ mod faults_s3;
 mod faults_s3_runs;
 mod fixture_proxy;
 mod fixture_servers;
+mod parts_s3;
 mod rclone_contract;
 mod s3_cluster;
 mod s3_contract;

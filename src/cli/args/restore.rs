@@ -42,6 +42,22 @@ pub(in crate::cli) struct RestoreArgs {
     pub(in crate::cli) into: Option<Secret>,
     #[command(flatten)]
     pub(in crate::cli) url: Url,
+    /// Only these tables, with their sequences, indexes and constraints; several times for several. * and ? stand for
+    /// characters, and names in double quotes are exact. The database may hold other tables
+    #[arg(long, value_name = "SCHEMA.TABLE", conflicts_with_all = ["swap", "keep", "role", "create_roles", "no_tablespaces", "without", "dry_run"])]
+    pub(in crate::cli) table: Vec<String>,
+    /// Restore the tables into this schema instead of their own
+    #[arg(long, value_name = "SCHEMA", requires = "table")]
+    pub(in crate::cli) into_schema: Option<String>,
+    /// Restore definitions, without rows and without the values of sequences
+    #[arg(long, conflicts_with_all = ["data_only", "exclude_table_data"])]
+    pub(in crate::cli) schema_only: bool,
+    /// Load rows and the values of sequences into tables that are there and empty
+    #[arg(long, conflicts_with_all = ["swap", "keep", "role", "create_roles", "no_tablespaces", "without", "dry_run"])]
+    pub(in crate::cli) data_only: bool,
+    /// Restore these tables without their rows; patterns as with --table
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub(in crate::cli) exclude_table_data: Vec<String>,
     /// Leave out owners: everything belongs to the role that restores
     #[arg(long)]
     pub(in crate::cli) no_owner: bool,

@@ -5,7 +5,9 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::ask::{self, Into, Place, Terminal};
 use crate::cli::{exit, places, tables, voice};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::{self, Backup, Catalog, ListedBackup, RestorePlan, RestoreRequest, SwapBackRequest, Target};
+use crate::ops::{
+    self, Backup, Catalog, ListedBackup, PartRequest, RestorePlan, RestoreRequest, SwapBackRequest, Target,
+};
 use crate::restore::{Beside, name_beside};
 use std::collections::BTreeSet;
 
@@ -60,8 +62,24 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
         swap,
         swap_timeout: args.swap_timeout,
         keep: args.keep,
+        part: PartRequest {
+            tables: args.table.clone(),
+            schema_only: args.schema_only,
+            data_only: args.data_only,
+            exclude_table_data: args.exclude_table_data.clone(),
+            into_schema: args.into_schema.clone(),
+        },
         bin_dir,
     };
+    if request.part.is_some() {
+        // Whether a part can be restored is known only once its definitions are read; it goes in whole or not at all.
+        let asked = args.backup.is_none() || args.into.is_none();
+        session.display.pause();
+        if asked && !args.yes && !ask::yes(&mut terminal, "\nRestore this part?").await? {
+            return Ok(not_done());
+        }
+        return finish(&ops::restore(ctx, backup, &request).await?, session);
+    }
     let plan = ops::plan_restore(ctx, backup, &request, catalog.backups()).await?;
     session.display.pause();
     let text = tables::restore_plan(&plan, ctx.clock.now(), config.timezone);
@@ -83,11 +101,15 @@ pub(super) async fn restore(args: &RestoreArgs, session: &Session<'_>) -> Result
     if asked && !args.yes && !ask::yes(&mut terminal, "\nRestore?").await? {
         return Ok(not_done());
     }
-    let outcome = ops::restore(ctx, backup, &request).await?;
+    finish(&ops::restore(ctx, backup, &request).await?, session)
+}
+
+/// Tells what came of a restore.
+fn finish(outcome: &ops::RestoreOutcome, session: &Session<'_>) -> Result<u8> {
     session.display.pause();
-    session.output.text(&tables::restored(&outcome))?;
-    session.output.json(&outcome)?;
-    let failure = exit::of_restore(&outcome);
+    session.output.text(&tables::restored(outcome))?;
+    session.output.json(outcome)?;
+    let failure = exit::of_restore(outcome);
     if let Some(error) = &failure {
         voice::tell(error);
     }

@@ -41,11 +41,17 @@ pub(in crate::cli) fn restored(outcome: &RestoreOutcome) -> String {
     for adaptation in &outcome.adaptations {
         text.push_str(&line("adapted", &printable(adaptation)));
     }
+    for left_out in outcome.parts.iter().flat_map(|parts| &parts.left_out) {
+        text.push_str(&line("left out", &printable(left_out)));
+    }
     for note in &outcome.notes {
         text.push_str(&line("note", note));
     }
     text.push_str(&differences(&outcome.differences));
     match (&outcome.kept_as, outcome.proof) {
+        (None, Proof::Passed | Proof::Skipped) if outcome.parts.is_some() => {
+            text.push_str(&format!("next: look at {}\n", printable(&outcome.database)));
+        }
         (Some(old), _) => {
             let text_of_old = printable(old);
             text.push_str(&line("old database", &text_of_old));

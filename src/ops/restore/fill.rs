@@ -74,6 +74,7 @@ impl Restorer<'_> {
             adaptations: Vec::new(),
             notes,
             kept_as,
+            parts: None,
         })
     }
 }

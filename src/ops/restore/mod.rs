@@ -6,15 +6,17 @@
 mod adapt;
 mod exchange;
 mod fill;
+mod leave;
 mod needs;
+mod part;
 mod place;
 mod plan;
 mod roles;
 
-pub use plan::{RestoreEstimate, RestorePlan, TargetState, databases_there, plan_restore};
-
 pub use exchange::{SwapBackOutcome, SwapBackRequest, swap_back};
 pub(super) use fill::{apply_properties, jobs, load_ready};
+pub use part::PartRequest;
+pub use plan::{RestoreEstimate, RestorePlan, TargetState, databases_there, plan_restore};
 
 use super::outcome::RestoreOutcome;
 use super::ready::make_ready;
@@ -83,6 +85,8 @@ pub struct RestoreRequest {
     pub swap_timeout: Duration,
     /// Keep a database whose restore failed, to look at.
     pub keep: bool,
+    /// What of the backup.
+    pub part: PartRequest,
     /// The only folder in which programs are looked for.
     pub bin_dir: Option<PathBuf>,
 }
@@ -92,7 +96,8 @@ pub async fn restore(ctx: &Context, backup: &Backup, request: &RestoreRequest) -
     let (_, name) = request.target.database()?;
     ctx.tell(&Event::Started { what: "restore", subject: format!("{} into {name}", backup.manifest.id) });
     ctx.phase(Phase::Inspect, 0);
-    let outcome = Restorer::connect(ctx, backup, request).await?.run().await?;
+    let restorer = Restorer::connect(ctx, backup, request).await?;
+    let outcome = if request.part.is_some() { restorer.run_part().await? } else { restorer.run().await? };
     ctx.tell(&Event::Finished);
     Ok(outcome)
 }
@@ -188,6 +193,26 @@ impl Restorer<'_> {
         restored
     }
 
+    /// The same restore of a backup that counts as `fewer` does: what is left out is in neither.
+    fn of(&self, fewer: &Manifest) -> Self {
+        let manifest = Manifest {
+            entries: fewer.entries,
+            tables: fewer.tables,
+            rows: fewer.rows,
+            large_objects: fewer.large_objects,
+            ..self.manifest.clone()
+        };
+        Self {
+            search: self.search.clone(),
+            maintenance: self.maintenance.clone(),
+            name: self.name.clone(),
+            manifest,
+            server: self.server.clone(),
+            adaptations: self.adaptations.clone(),
+            ..*self
+        }
+    }
+
     async fn check_and_fill(
         &self,
         place: &Place,
@@ -203,8 +228,18 @@ impl Restorer<'_> {
             self.ctx.tell(&Event::Note(adaptation.clone()));
         }
         adaptations.extend(told);
-        let mut restored = self.fill(place, there, &mut ready, clock, notes).await?;
+        let (mut parts, mut this) = (None, self);
+        let lessened;
+        if !self.request.part.is_all() {
+            let (fewer, outcome) =
+                leave::leave_out(self.ctx, self.backup, &self.request.part, &mut ready, &omit).await?;
+            parts = Some(outcome);
+            lessened = self.of(&fewer.manifest);
+            this = &lessened;
+        }
+        let mut restored = this.fill(place, there, &mut ready, clock, notes).await?;
         restored.adaptations = adaptations;
+        restored.parts = parts;
         Ok(restored)
     }
 }
