@@ -49,7 +49,7 @@ impl PartRequest {
     }
 
     /// Whether tables are chosen one by one, or rows alone are wanted.
-    pub(super) fn is_some(&self) -> bool {
+    pub fn is_some(&self) -> bool {
         !self.tables.is_empty() || self.data_only
     }
 }
