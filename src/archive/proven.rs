@@ -74,7 +74,7 @@ impl Proven {
                     let (first, last, sql) = (begin.0, place.number - 1, begin.1..place.sql);
                     let held = (self.names)(key, sql.clone());
                     let message = format!(
-                        "members {first} to {last} have changed; SQL bytes {} to {} held {held}",
+                        "it has changed in members {first} to {last}; SQL bytes {} to {} held {held}",
                         sql.start, sql.end
                     );
                     return Err(Error::new(ErrorKind::Damaged, format!("{} is damaged: {message}", key.file_name()))

@@ -68,7 +68,11 @@ impl Ready {
 
 /// Reads and checks `backup`, noting what `omit` says is to be left out.
 pub(super) async fn make_ready(ctx: &Context, backup: &Backup, omit: &Omit) -> Result<Ready> {
-    let contents = contents(ctx, backup).await?;
+    let contents = contents(ctx, backup).await.map_err(|error| match error.kind() {
+        // What the manifest names is not as it was, whatever is wrong with it.
+        ErrorKind::NotFound | ErrorKind::Version | ErrorKind::Refused => error.with_kind(ErrorKind::Damaged),
+        _ => error,
+    })?;
     let digests = contents.files.iter().all(|file| file.members.are_digested());
     if !digests {
         return intact_copy(ctx, backup, omit).await.map(Ready::AsAWhole);
@@ -113,9 +117,6 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
     let (source, readers) = readers(ctx, backup, &contents, &progress)?;
     let mut files = Vec::new();
     for (reader, index) in readers.into_iter().zip(&contents.files) {
-        if !problems.is_empty() {
-            break;
-        }
         let outline = outline(&reader, &index.entries, omit.clone(), &ctx.cancel).await?;
         compare(&index.name, &outline.scan, index, &mut problems);
         files.push(RestoreFile { reader, outline, broken_lines: index.broken_lines.clone() });

@@ -108,9 +108,6 @@ impl Loading<'_> {
         let stop = cancel.child();
         let workers = (0..sessions).map(|_| async {
             let done = self.work(&head, &work, &shared, &stop).await;
-            if done.is_err() {
-                stop.cancel(Cause::Terminate);
-            }
             shared.changed.notify_waiters();
             done
         });
@@ -128,6 +125,7 @@ impl Loading<'_> {
             for statements in &rest {
                 run(&mut session, statements, cancel).await?;
             }
+            session.finish().await?;
         }
         Ok(LoadTimes { load: last_row - begin, index: last_row.elapsed() })
     }
@@ -159,6 +157,7 @@ impl Loading<'_> {
                 session.stream(vec![rest], &InFile { entries, first }, cancel).await?;
             }
         }
+        session.finish().await?;
         let last_row = last_row.unwrap_or_else(Instant::now);
         Ok(LoadTimes { load: last_row - begin, index: last_row.elapsed() })
     }
@@ -190,7 +189,7 @@ impl Loading<'_> {
             let stretch = Self::stretch(&session, file, 0..end, false);
             session.stream(vec![stretch], &located, cancel).await?;
         }
-        Ok(())
+        session.finish().await
     }
 
     fn stretch<'f>(session: &Session, file: &'f RestoreFile, range: Range<u64>, rows: bool) -> Piece<'f> {
@@ -204,9 +203,29 @@ impl Loading<'_> {
         Piece::Stretch(Stretch { reader: &file.reader, range, cut, rows })
     }
 
-    /// One session's work, until nothing is left.
+    /// One session's work, until nothing is left. The session is gone then.
     async fn work(&self, head: &[u8], work: &[Work], shared: &Shared, cancel: &Cancel) -> Result<()> {
         let mut session: Option<Session> = None;
+        let done = self.work_in(&mut session, head, work, shared, cancel).await;
+        if done.is_err() {
+            // Nobody goes on for long now.
+            cancel.cancel(Cause::Terminate);
+        }
+        let ended = match session {
+            Some(session) => session.finish().await,
+            None => Ok(()),
+        };
+        done.and(ended)
+    }
+
+    async fn work_in(
+        &self,
+        session: &mut Option<Session>,
+        head: &[u8],
+        work: &[Work],
+        shared: &Shared,
+        cancel: &Cancel,
+    ) -> Result<()> {
         loop {
             let changed = shared.changed.notified();
             tokio::pin!(changed);
@@ -228,9 +247,9 @@ impl Loading<'_> {
                 continue;
             };
             if session.is_none() {
-                session = Some(Session::start(self.client, head, cancel).await?);
+                *session = Some(Session::start(self.client, head, cancel).await?);
             }
-            if let Some(session) = &mut session {
+            if let Some(session) = session {
                 self.part(session, part, cancel).await?;
             }
             if part.is_rows() {

@@ -101,7 +101,8 @@ impl Part<'_> {
         for statements in self.definitions.iter().filter(behind) {
             run(&mut session, statements, cancel).await?;
         }
-        session.run(format!("{}\ncommit;\n", self.last).as_bytes(), &ours("the end"), cancel).await
+        session.run(format!("{}\ncommit;\n", self.last).as_bytes(), &ours("the end"), cancel).await?;
+        session.finish().await
     }
 
     async fn load_rows(&self, session: &mut Session, rows: &TableRows<'_>, cancel: &Cancel) -> Result<()> {

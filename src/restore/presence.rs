@@ -206,8 +206,18 @@ pub fn in_order(tables: &BTreeSet<Relation>, keys: &[ForeignKey]) -> std::result
     if waits.is_empty() {
         return Ok(order);
     }
-    let circle = keys.iter().filter(|key| waits.contains_key(&key.table) && waits.contains_key(&key.references));
-    Err(circle.map(|key| format!("{} of {}", key.name, super::choose::shown(&key.table))).collect())
+    let mut circle = keys;
+    circle.retain(|key| waits.contains_key(&key.table) && waits.contains_key(&key.references));
+    // A table that only refers to those of a circle is not part of it.
+    loop {
+        let within: BTreeSet<&Relation> = circle.iter().map(|key| &key.references).collect();
+        let before = circle.len();
+        circle.retain(|key| within.contains(&key.table));
+        if circle.len() == before {
+            break;
+        }
+    }
+    Err(circle.iter().map(|key| format!("{} of {}", key.name, super::choose::shown(&key.table))).collect())
 }
 
 #[cfg(test)]

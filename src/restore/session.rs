@@ -122,6 +122,18 @@ impl Session {
         Ok(session)
     }
 
+    /// Ends the session, and waits until it is gone: nobody may be connected to a database that changes its name.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        drop(self.input.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match self.ended.take() {
+            None => Ok(()),
+            Some(ended) => match ended.await {
+                Ok(ended) => ended.map(drop),
+                Err(source) => Err(Error::new(ErrorKind::Failed, "waiting for psql panicked").caused_by(source)),
+            },
+        }
+    }
+
     /// Whether a Ctrl-Z in rows must be written in another way.
     pub(super) fn ends_at_ctrl_z(&self) -> bool {
         let input = self.input.lock().unwrap_or_else(PoisonError::into_inner);

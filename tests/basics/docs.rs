@@ -90,8 +90,8 @@ fn every_command_in_the_readme_exists() {
             continue;
         }
         let commands: BTreeSet<&str> = [
-            "backup", "now", "list", "show", "verify", "fetch", "copy", "prune", "pin", "unpin", "guard", "restore",
-            "drill", "doctor", "auth", "gdrive", "adopt", "run", "status", "service", "install",
+            "backup", "now", "list", "show", "diff", "verify", "fetch", "copy", "prune", "pin", "unpin", "guard",
+            "restore", "drill", "doctor", "auth", "gdrive", "adopt", "run", "status", "service", "install",
         ]
         .into();
         let mut path: Vec<&str> = Vec::new();

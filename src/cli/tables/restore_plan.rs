@@ -82,7 +82,7 @@ fn there(plan: &RestorePlan) -> String {
 
 fn will(plan: &RestorePlan) -> Vec<String> {
     let new = plan.state == TargetState::Absent || plan.swap;
-    let mut steps = vec!["read the backup and check every byte before anything is loaded".to_owned()];
+    let mut steps = vec!["check every byte of the backup before it is loaded".to_owned()];
     steps.push(match (new, plan.no_owner, plan.no_privileges) {
         (true, ..) => "load it into a new database with a name of its own, and ANALYZE".to_owned(),
         (false, ..) => "load it into the empty database that is there, and ANALYZE".to_owned(),

@@ -37,6 +37,8 @@ enum Place<'a> {
 /// What is restored: a checked copy, the sample of it if not all, and when the first byte was asked for.
 struct Loaded {
     ready: Ready,
+    /// The roles and tablespaces as SQL, if they are stored.
+    globals: Option<Vec<u8>>,
     sample: Option<Sample>,
     clock: Instant,
 }
@@ -68,7 +70,9 @@ impl Drill<'_> {
             (make_ready(self.ctx, self.backup, &Omit::default()).await?, None)
         };
         findings.destination = ready.copy();
-        let mut loaded = Loaded { ready, sample, clock };
+        // What psql must not see in them is the backup's fault, and no reason to make a cluster.
+        let globals = self.globals(&ready).await?;
+        let mut loaded = Loaded { ready, globals, sample, clock };
         findings.phase(Phase::Fetch, clock);
         let programs = match place {
             Place::There(connection) => {
@@ -113,7 +117,7 @@ impl Drill<'_> {
         let version = manifest.server.major() * 10_000;
         let connection = cluster.connection("postgres");
         let maintenance = Client::new(connection, find_clients(&self.search, version)?, ctx.temp_dir())?;
-        self.make_roles(&maintenance, cluster, &loaded.ready)
+        self.make_roles(&maintenance, cluster, loaded)
             .await
             .map_err(could_not("the roles of the backup could not be made"))?;
         self.check_extensions(&maintenance).await?;
@@ -153,14 +157,32 @@ impl Drill<'_> {
         Ok((false, Some(format!("this machine cannot make locale {wanted}, so that C was used: {}", error.one_line()))))
     }
 
+    /// The stored roles and tablespaces, from the first copy in which they are whole.
+    async fn globals(&self, ready: &Ready) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.manifest().files_of(FileKind::Globals).next() else { return Ok(None) };
+        let mut first = match read_globals(&*ready.source(), self.manifest(), file).await {
+            Ok(globals) => return Ok(Some(globals)),
+            Err(error) => error,
+        };
+        if first.kind() == ErrorKind::NotFound {
+            first = first.with_kind(ErrorKind::Damaged);
+        }
+        for copy in &self.backup.copies {
+            self.ctx.cancel.check()?;
+            if let Ok(globals) = read_globals(&**copy, self.manifest(), file).await {
+                return Ok(Some(globals));
+            }
+        }
+        Err(first)
+    }
+
     /// The roles that the dump names: from the globals where they were stored, else bare ones.
-    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, ready: &Ready) -> Result<()> {
+    async fn make_roles(&self, maintenance: &Client, cluster: &Cluster, loaded: &Loaded) -> Result<()> {
         let manifest = self.manifest();
         let mut sql = String::new();
-        if let Some(file) = manifest.files_of(FileKind::Globals).next() {
-            let globals = read_globals(&*ready.source(), manifest, file).await?;
-            sql.push_str(&role_statements(&globals, &manifest.server.bootstrap_role)?);
-            for name in tablespaces(&globals) {
+        if let Some(globals) = &loaded.globals {
+            sql.push_str(&role_statements(globals, &manifest.server.bootstrap_role)?);
+            for name in tablespaces(globals) {
                 let folder = cluster.make_folder("t")?;
                 let location = literal(&folder.to_string_lossy());
                 sql.push_str(&format!("\nCREATE TABLESPACE {} LOCATION {location};", quote_identifier(&name)));
@@ -170,7 +192,7 @@ impl Drill<'_> {
             maintenance.execute(&sql, &self.ctx.cancel).await?;
         }
         let Missing { roles, .. } = missing_in_target(maintenance, manifest, &self.ctx.cancel).await?;
-        let grants = |role: &String| ready.scans().any(|scan| scan.grantors.contains(role));
+        let grants = |role: &String| loaded.ready.scans().any(|scan| scan.grantors.contains(role));
         let create = |role: &String| {
             // Event triggers, for one, must belong to superusers; but what a superuser grants the owner has granted.
             let superuser = if grants(role) { "" } else { " SUPERUSER" };
@@ -250,7 +272,7 @@ impl Drill<'_> {
         findings: &mut Findings,
     ) -> Result<()> {
         let (ctx, manifest) = (self.ctx, self.manifest());
-        let Loaded { ready, sample, clock } = loaded;
+        let Loaded { ready, sample, clock, .. } = loaded;
         let times = load_ready(ctx, client, manifest, ready, jobs(None)).await?;
         findings.phases.add(Phase::Load, times.load.as_secs_f64());
         findings.phases.add(Phase::Index, times.index.as_secs_f64());
