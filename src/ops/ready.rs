@@ -114,6 +114,9 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
     let manifest = &backup.manifest;
     let progress = ctx.phase(Phase::Check, 0);
     let mut problems = check_against(manifest, &contents);
+    if !sizes_differ(manifest, &contents).is_empty() {
+        return Err(damaged(manifest, &problems));
+    }
     let (source, readers) = readers(ctx, backup, &contents, &progress)?;
     let mut files = Vec::new();
     for (reader, index) in readers.into_iter().zip(&contents.files) {
@@ -124,9 +127,13 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
     if problems.is_empty() {
         return Ok(Parts { source, contents, files });
     }
-    Err(Error::new(ErrorKind::Damaged, format!("backup {} is damaged", manifest.id))
+    Err(damaged(manifest, &problems))
+}
+
+fn damaged(manifest: &Manifest, problems: &[String]) -> Error {
+    Error::new(ErrorKind::Damaged, format!("backup {} is damaged", manifest.id))
         .caused_by(problems.join("; "))
-        .hint("try another backup; `pgkeep backup verify --all` tells which are intact"))
+        .hint("try another backup; `pgkeep backup verify --all` tells which are intact")
 }
 
 impl Parts {
