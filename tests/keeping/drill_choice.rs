@@ -74,7 +74,7 @@ fn the_copy_of_a_destination_is_drilled_the_whole_way_and_no_other_stands_in() {
     assert_eq!(receipt["destination"], "attic");
     let phases: Vec<&str> =
         receipt["phases"].as_array().unwrap().iter().map(|one| one["phase"].as_str().unwrap()).collect();
-    assert_eq!(phases, ["fetch", "prepare", "load", "analyze", "prove"]);
+    assert_eq!(phases, ["fetch", "prepare", "load", "index", "analyze", "prove"]);
     // What a configuration says the command line says over.
     let (report, code) = drilled(&house, &["--at", "office"]);
     assert_eq!((code, &report["destination"]), (4, &"office".into()), "{report:#}");
