@@ -233,7 +233,7 @@ impl Restorer<'_> {
     async fn open(&self, omit: &Omit) -> Result<Source> {
         let (ctx, backup) = (self.ctx, self.backup);
         let index = contents(ctx, backup).await?;
-        let digests = index.files.iter().flat_map(|file| &file.members).all(|member| member.digest.is_some());
+        let digests = index.files.iter().all(|file| file.members.are_digested());
         let progress = ctx.phase(Phase::Check, 0);
         let problems = check_against(&backup.manifest, &index);
         if !problems.is_empty() {
