@@ -9,8 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 
 /// So many members in a row share a digest, which the last of them has: a digest takes as much room as the rest of some members
-/// together. A part of an archive is read in such runs, of 8 MiB of SQL.
-pub const DIGESTED_TOGETHER: u64 = 4;
+/// together. A part of an archive is read in such runs, of 4 MiB of SQL.
+pub const DIGESTED_TOGETHER: u64 = 2;
+
+/// Longer runs than this are not read by their digest: too much would have to be in memory at once.
+const LONGEST_RUN: u64 = 16;
 
 /// One member. Its place is the sum of those before it. As JSON a list: `[sql_bytes, stored_bytes, "digest"]`, of members
 /// without a digest `[sql_bytes, stored_bytes]`.
@@ -131,7 +134,7 @@ impl Members {
         let mut open = 0;
         let bounded = self.iter().all(|member| {
             open = if member.digest.is_some() { 0 } else { open + 1 };
-            open < DIGESTED_TOGETHER
+            open < LONGEST_RUN
         });
         bounded && open == 0
     }
