@@ -182,7 +182,7 @@ impl Session {
                     refuse_end(sql, &mut at)?;
                 }
                 let newlines = memchr::memchr_iter(b'\n', sql).count() as u64;
-                cut.write(sql, input).map_err(|source| stopped_reading().caused_by(source))?;
+                cut.write(sql, input).map_err(not_taken)?;
                 progress.advance(0, newlines);
                 *counted.lock().unwrap_or_else(PoisonError::into_inner) += newlines;
                 Ok(())
@@ -201,7 +201,7 @@ impl Session {
         let written = tokio::task::spawn_blocking(move || {
             let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
             let input = input.as_mut().ok_or_else(stopped_reading)?;
-            input.write_all(&text).and_then(|()| input.flush()).map_err(|source| stopped_reading().caused_by(source))
+            input.write_all(&text).and_then(|()| input.flush()).map_err(not_taken)
         });
         written.await.map_err(|source| Error::new(ErrorKind::Failed, "writing to psql panicked").caused_by(source))?
     }
@@ -261,6 +261,14 @@ impl Session {
 
 fn stopped_reading() -> Error {
     Error::new(ErrorKind::Unavailable, "psql stopped reading")
+}
+
+/// Why psql was not given something: it has ended, or it could not read that.
+fn not_taken(source: std::io::Error) -> Error {
+    if source.kind() == std::io::ErrorKind::BrokenPipe {
+        return stopped_reading().caused_by(source);
+    }
+    Error::new(ErrorKind::Failed, "a part of the backup cannot be given to psql").caused_by(source)
 }
 
 /// Where in a row a piece of rows ended.
