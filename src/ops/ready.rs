@@ -68,11 +68,7 @@ impl Ready {
 
 /// Reads and checks `backup`, noting what `omit` says is to be left out.
 pub(super) async fn make_ready(ctx: &Context, backup: &Backup, omit: &Omit) -> Result<Ready> {
-    let contents = contents(ctx, backup).await.map_err(|error| match error.kind() {
-        // What the manifest names is not as it was, whatever is wrong with it.
-        ErrorKind::NotFound | ErrorKind::Version | ErrorKind::Refused => error.with_kind(ErrorKind::Damaged),
-        _ => error,
-    })?;
+    let contents = index(ctx, backup).await?;
     let digests = contents.files.iter().all(|file| file.members.are_digested());
     if !digests {
         return intact_copy(ctx, backup, omit).await.map(Ready::AsAWhole);
@@ -110,6 +106,15 @@ pub(super) fn readers(
     Ok((source, readers))
 }
 
+/// The index of a backup that is to be restored.
+pub(super) async fn index(ctx: &Context, backup: &Backup) -> Result<Contents> {
+    contents(ctx, backup).await.map_err(|error| match error.kind() {
+        // What the manifest names is not as it was, whatever is wrong with it.
+        ErrorKind::NotFound | ErrorKind::Version | ErrorKind::Refused => error.with_kind(ErrorKind::Damaged),
+        _ => error,
+    })
+}
+
 async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omit) -> Result<Parts> {
     let manifest = &backup.manifest;
     let progress = ctx.phase(Phase::Check, 0);
@@ -130,7 +135,7 @@ async fn in_parts(ctx: &Context, backup: &Backup, contents: Contents, omit: &Omi
     Err(damaged(manifest, &problems))
 }
 
-fn damaged(manifest: &Manifest, problems: &[String]) -> Error {
+pub(super) fn damaged(manifest: &Manifest, problems: &[String]) -> Error {
     Error::new(ErrorKind::Damaged, format!("backup {} is damaged", manifest.id))
         .caused_by(problems.join("; "))
         .hint("try another backup; `pgkeep backup verify --all` tells which are intact")

@@ -8,7 +8,7 @@ use super::session::{Located, Piece, Session, Stretch};
 use crate::cancel::{Cancel, Cause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Client;
-use crate::script::{Entries, Entry, Lexer, Section, Step, TableData};
+use crate::script::{Entries, Entry, Section, TableData, first_statement};
 use futures_util::future::join_all;
 use serde::Deserialize;
 use std::ops::Range;
@@ -327,8 +327,9 @@ pub(super) async fn run(session: &mut Session, statements: &Statements, cancel: 
 
 /// The text before the rows of a whole table, so that they are loaded into a table made empty by the same transaction.
 fn frozen(copy: &[u8]) -> Option<Vec<u8>> {
-    let begin = statement(copy)?;
-    let (comment, statement) = copy.split_at_checked(begin)?;
+    // It ends with its semicolon; a newline and the rows come next.
+    let (end, text) = first_statement(copy)?;
+    let (comment, statement) = copy.split_at_checked(end.checked_sub(text.len())?)?;
     let name = relation(statement.strip_prefix(b"COPY ")?)?;
     let head = statement.strip_suffix(b" FROM stdin;\n")?;
     let mut text = b"begin; truncate table only ".to_vec();
@@ -339,22 +340,6 @@ fn frozen(copy: &[u8]) -> Option<Vec<u8>> {
     text.extend_from_slice(head);
     text.extend_from_slice(b" FROM stdin WITH (FREEZE);\n");
     Some(text)
-}
-
-/// Where the only statement of `text` begins.
-fn statement(text: &[u8]) -> Option<usize> {
-    let mut lexer = Lexer::new();
-    let (mut at, mut found) = (0, None);
-    while at < text.len() {
-        let (read, step) = lexer.advance(text.get(at..)?);
-        at += read.max(1);
-        match step {
-            Step::Statement if found.is_none() => found = at.checked_sub(usize::try_from(lexer.length()).ok()?),
-            Step::More | Step::Comment => {}
-            Step::Statement | Step::Meta | Step::Refused => return None,
-        }
-    }
-    found
 }
 
 /// The name of a relation at the beginning of `text`, as it stands there.

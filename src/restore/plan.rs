@@ -10,7 +10,7 @@ use super::graph::{Graph, LockId, Part, PartId};
 use super::outline::{Held, Outline, alone, is_data};
 use super::relations::{Relations, Table};
 use crate::archive::{MemberMap, SqlReader};
-use crate::script::{Entry, Lexer, Made, Scan, Section, Step, StorageDefault, TableData, made};
+use crate::script::{Entry, Lexer, Made, Scan, Section, Step, StorageDefault, TableData, first_statement, made};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -500,16 +500,7 @@ fn single(entry: &Entry, sql: &[u8]) -> Option<Made> {
     if !matches!(entry.kind.as_str(), "INDEX" | "CONSTRAINT" | "FK CONSTRAINT" | "INDEX ATTACH") {
         return None;
     }
-    let mut lexer = Lexer::new();
-    let mut at = 0;
-    while at < sql.len() {
-        let (read, step) = lexer.advance(sql.get(at..).unwrap_or_default());
-        at += read.max(1);
-        if step == Step::Statement {
-            return made(lexer.text());
-        }
-    }
-    None
+    made(&first_statement(sql)?.1)
 }
 
 /// Whether an entry of this kind makes something that others behind it may need: views and functions that need a key are

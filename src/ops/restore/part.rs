@@ -7,11 +7,11 @@ use crate::archive::{Contents, SqlReader};
 use crate::config::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Phase, Progress};
-use crate::ops::check::{check_against, contents, intact_copy};
+use crate::ops::check::{check_against, intact_copy};
 use crate::ops::dump::dump_part_scanned;
 use crate::ops::outcome::{PartsOutcome, Proof, RestoreOutcome};
 use crate::ops::prove::{Prover, worded_otherwise};
-use crate::ops::ready::{Ready, readers};
+use crate::ops::ready::{Ready, damaged, index, readers};
 use crate::ops::{Backup, Context};
 use crate::postgres::{Client, Without};
 use crate::proof::{Comparison, Declared, Rules, compare};
@@ -232,14 +232,12 @@ impl Restorer<'_> {
     /// The way to the backup's bytes: one whose index has digests is read in parts, an older one is checked as a whole first.
     async fn open(&self, omit: &Omit) -> Result<Source> {
         let (ctx, backup) = (self.ctx, self.backup);
-        let index = contents(ctx, backup).await?;
+        let index = index(ctx, backup).await?;
         let digests = index.files.iter().all(|file| file.members.are_digested());
         let progress = ctx.phase(Phase::Check, 0);
         let problems = check_against(&backup.manifest, &index);
         if !problems.is_empty() {
-            return Err(Error::new(ErrorKind::Damaged, format!("backup {} is damaged", backup.manifest.id))
-                .caused_by(problems.join("; "))
-                .hint("try another backup; `pgkeep backup verify --all` tells which are intact"));
+            return Err(damaged(&backup.manifest, &problems));
         }
         backup.manifest.codec.parse::<Codec>()?;
         let (_, mut readers) = readers(ctx, backup, &index, &progress)?;
